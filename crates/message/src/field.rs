@@ -1,0 +1,159 @@
+//! Field lines: offsets into a head, and ids for the names that a proxy acts on.
+
+use crate::Span;
+
+/// One field line of a head, as offsets into the head's bytes.
+///
+/// The line begins at `name.start` and ends, line end included, at `end`. Lines lie one behind
+/// the other, so a run of lines that are all forwarded is one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// The name as the sender spelled it.
+    pub name: Span,
+    /// The value without white space around it.
+    pub value: Span,
+    /// Where the next line begins.
+    pub end: u32,
+    /// Which name it is, if it is one that we act on.
+    pub id: FieldName,
+    /// True if `Connection` names this field, or the field is hop-by-hop by definition
+    /// (RFC 9110 §7.6.1): it ends here and is not forwarded.
+    pub hop_by_hop: bool,
+}
+
+macro_rules! field_names {
+    ($($(#[$doc:meta])* $id:ident = $text:literal,)*) => {
+        /// A field name that a proxy acts on. Everything else is [`FieldName::Other`] and is
+        /// forwarded without being looked at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum FieldName {
+            $(#[doc = concat!("`", $text, "`")] $id,)*
+            /// Any other name.
+            Other,
+        }
+
+        impl FieldName {
+            /// Every known name, in lower case, with its id.
+            pub const KNOWN: &'static [(&'static str, FieldName)] =
+                &[$(($text, FieldName::$id),)*];
+        }
+    };
+}
+
+field_names! {
+    Accept = "accept",
+    Connection = "connection",
+    ContentLength = "content-length",
+    Expect = "expect",
+    Forwarded = "forwarded",
+    Host = "host",
+    KeepAlive = "keep-alive",
+    MaxForwards = "max-forwards",
+    ProxyConnection = "proxy-connection",
+    ProxyStatus = "proxy-status",
+    Referer = "referer",
+    RetryAfter = "retry-after",
+    Te = "te",
+    Trailer = "trailer",
+    TransferEncoding = "transfer-encoding",
+    Upgrade = "upgrade",
+    UserAgent = "user-agent",
+    Via = "via",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedProto = "x-forwarded-proto",
+    XRequestId = "x-request-id",
+}
+
+/// For each length, the known names of that length: most names are ruled out by one look.
+const BY_LENGTH: [&[(&str, FieldName)]; LENGTH_MAX + 1] = {
+    use FieldName::*;
+    let mut table: [&[(&str, FieldName)]; LENGTH_MAX + 1] = [&[]; LENGTH_MAX + 1];
+    table[2] = &[("te", Te)];
+    table[3] = &[("via", Via)];
+    table[4] = &[("host", Host)];
+    table[6] = &[("accept", Accept), ("expect", Expect)];
+    table[7] = &[
+        ("upgrade", Upgrade),
+        ("referer", Referer),
+        ("trailer", Trailer),
+    ];
+    table[9] = &[("forwarded", Forwarded)];
+    table[10] = &[
+        ("connection", Connection),
+        ("user-agent", UserAgent),
+        ("keep-alive", KeepAlive),
+    ];
+    table[11] = &[("retry-after", RetryAfter)];
+    table[12] = &[
+        ("x-request-id", XRequestId),
+        ("max-forwards", MaxForwards),
+        ("proxy-status", ProxyStatus),
+    ];
+    table[14] = &[("content-length", ContentLength)];
+    table[15] = &[("x-forwarded-for", XForwardedFor)];
+    table[16] = &[
+        ("x-forwarded-host", XForwardedHost),
+        ("proxy-connection", ProxyConnection),
+    ];
+    table[17] = &[
+        ("transfer-encoding", TransferEncoding),
+        ("x-forwarded-proto", XForwardedProto),
+    ];
+    table
+};
+
+const LENGTH_MAX: usize = 17;
+
+impl FieldName {
+    /// The id of `name`, whatever its case.
+    pub fn from_bytes(name: &[u8]) -> Self {
+        let Some(candidates) = BY_LENGTH.get(name.len()) else {
+            return Self::Other;
+        };
+        candidates
+            .iter()
+            .find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes()))
+            .map_or(Self::Other, |(_, id)| *id)
+    }
+
+    /// True for the fields that are about one connection by definition (RFC 9110 §7.6.1).
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_in_any_case() {
+        for (text, id) in FieldName::KNOWN {
+            assert_eq!(FieldName::from_bytes(text.as_bytes()), *id, "{text}");
+            assert_eq!(
+                FieldName::from_bytes(text.to_uppercase().as_bytes()),
+                *id,
+                "{text}"
+            );
+        }
+        for other in [
+            "",
+            "hos",
+            "hosts",
+            "x-forwarded-fog",
+            "a-name-longer-than-any-known-one",
+        ] {
+            assert_eq!(FieldName::from_bytes(other.as_bytes()), FieldName::Other);
+        }
+    }
+}
