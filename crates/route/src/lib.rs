@@ -1,15 +1,13 @@
 //! Which route a request takes: hosts and paths, most specific wins.
+//!
+//! Start at [`Table`]. A table is filled once, when a config is compiled, and only read afterwards.
+//!
+//! Absent on purpose: what a route does when it matches (see `config::Route`), and any rewriting
+//! of paths. A path is compared as the client sent it, so what is matched here is what the
+//! endpoint sees.
 
-/// The routes of one listener.
-#[derive(Debug, Clone, Default)]
-pub struct Table {}
+mod paths;
+mod table;
 
-impl Table {
-    /// The index of the most specific route for a request, or `None`.
-    ///
-    /// `host` is the authority without a port in any case; `path` begins with `/`.
-    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
-        let _ = (host, path);
-        None
-    }
-}
+pub use paths::PathMatch;
+pub use table::{Duplicate, HostMatch, Table};
