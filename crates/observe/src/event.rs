@@ -1,0 +1,309 @@
+//! What the process says of itself, on standard error: starts, stops, endpoints that change.
+//!
+//! For the control thread and the binary. Workers never emit: a terminal that stands still would
+//! stop their requests.
+
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::Timestamp;
+use crate::json::Object;
+
+/// Something an operator may want to know. The list is closed: a new kind is a new variant.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The process is about to serve.
+    Started {
+        /// Our version.
+        version: &'static str,
+        /// Request workers.
+        workers: usize,
+    },
+    /// A listener accepts connections.
+    Listening {
+        /// Its name.
+        listener: String,
+        /// One of its addresses.
+        address: String,
+    },
+    /// The admin API accepts connections.
+    AdminListening {
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// The state of an endpoint changed.
+    Endpoint {
+        /// The pool's name.
+        pool: String,
+        /// The endpoint's name.
+        endpoint: String,
+        /// The state that ended.
+        from: &'static str,
+        /// The state that began.
+        to: &'static str,
+        /// A word from a closed list.
+        cause: &'static str,
+        /// What was seen, for people.
+        evidence: Option<String>,
+    },
+    /// A worker ended although nobody asked it to.
+    WorkerFailed {
+        /// Its number.
+        worker: usize,
+        /// For people.
+        reason: String,
+    },
+    /// The control thread ended although nobody asked it to: no checks, no admin API.
+    ControlFailed {
+        /// For people.
+        reason: String,
+    },
+    /// Access log lines are lost. Said once, until a write succeeds again.
+    AccessLogFailed {
+        /// The error of the write.
+        reason: String,
+    },
+    /// A graceful stop began.
+    Draining {
+        /// What is still open then is cut.
+        deadline: Duration,
+    },
+    /// The process is about to end.
+    Stopped,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where events go. Clones share one sink.
+#[derive(Clone)]
+pub struct Events {
+    format: EventFormat,
+    sink: Arc<Mutex<Box<dyn Write + Send>>>,
+}
+
+impl Events {
+    /// Events in `format`, written to `sink`.
+    pub fn new(format: EventFormat, sink: impl Write + Send + 'static) -> Self {
+        Self {
+            format,
+            sink: Arc::new(Mutex::new(Box::new(sink))),
+        }
+    }
+
+    /// Writes one event, dated now. An error of the sink is ignored: there is nobody left to tell.
+    pub fn emit(&self, event: &Event) {
+        let mut line = Vec::with_capacity(200);
+        event.write(self.format, SystemTime::now(), &mut line);
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = sink.write_all(&line).and_then(|()| sink.flush());
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Event {
+    /// Appends the event's line, line end included.
+    fn write(&self, format: EventFormat, time: SystemTime, line: &mut Vec<u8>) {
+        match format {
+            EventFormat::Text => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(line, "{:.3} {self}", Timestamp(time));
+            }
+            EventFormat::Json => {
+                let mut object = Object::begin(line);
+                object.display("time", Timestamp(time));
+                self.write_members(&mut object);
+                object.end();
+            }
+        }
+        line.push(b'\n');
+    }
+
+    fn write_members(&self, object: &mut Object<'_>) {
+        match self {
+            Self::Started { version, workers } => {
+                object.string("event", "started");
+                object.string("version", version);
+                object.number("workers", *workers as u64);
+            }
+            Self::Listening { listener, address } => {
+                object.string("event", "listening");
+                object.string("listener", listener);
+                object.string("address", address);
+            }
+            Self::AdminListening { address } => {
+                object.string("event", "admin_listening");
+                object.display("address", address);
+            }
+            Self::Endpoint {
+                pool,
+                endpoint,
+                from,
+                to,
+                cause,
+                evidence,
+            } => {
+                object.string("event", "endpoint");
+                object.string("pool", pool);
+                object.string("endpoint", endpoint);
+                object.string("from", from);
+                object.string("to", to);
+                object.string("cause", cause);
+                if let Some(evidence) = evidence {
+                    object.string("evidence", evidence);
+                }
+            }
+            Self::WorkerFailed { worker, reason } => {
+                object.string("event", "worker_failed");
+                object.number("worker", *worker as u64);
+                object.string("reason", reason);
+            }
+            Self::ControlFailed { reason } => {
+                object.string("event", "control_failed");
+                object.string("reason", reason);
+            }
+            Self::AccessLogFailed { reason } => {
+                object.string("event", "access_log_failed");
+                object.string("reason", reason);
+            }
+            Self::Draining { deadline } => {
+                object.string("event", "draining");
+                object.seconds("deadline", *deadline);
+            }
+            Self::Stopped => object.string("event", "stopped"),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { version, workers } => {
+                let plural = if *workers == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "pointsman {version} started with {workers} worker{plural}"
+                )
+            }
+            Self::Listening { listener, address } => {
+                write!(f, "listener {listener} accepts on {address}")
+            }
+            Self::AdminListening { address } => write!(f, "admin API on http://{address}/"),
+            Self::Endpoint {
+                pool,
+                endpoint,
+                from,
+                to,
+                cause,
+                evidence,
+            } => {
+                write!(f, "endpoint {pool}/{endpoint} {from} → {to}: ")?;
+                // Words are written with underscores for machines.
+                for character in cause.chars() {
+                    write!(f, "{}", if character == '_' { ' ' } else { character })?;
+                }
+                match evidence {
+                    Some(evidence) => write!(f, " ({evidence})"),
+                    None => Ok(()),
+                }
+            }
+            Self::WorkerFailed { worker, reason } => write!(f, "worker {worker} failed: {reason}"),
+            Self::ControlFailed { reason } => {
+                write!(
+                    f,
+                    "control thread failed, no checks and no admin API: {reason}"
+                )
+            }
+            Self::AccessLogFailed { reason } => {
+                write!(f, "access log failed, lines are lost: {reason}")
+            }
+            Self::Draining { deadline } => write!(
+                f,
+                "draining: requests in flight may finish within {} s",
+                deadline.as_secs_f64()
+            ),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::UNIX_EPOCH;
+
+    fn transition() -> Event {
+        Event::Endpoint {
+            pool: "app".into(),
+            endpoint: "127.0.0.1:3001".into(),
+            from: "up",
+            to: "down",
+            cause: "refused_live_and_probe",
+            evidence: Some("connection refused".into()),
+        }
+    }
+
+    #[test]
+    fn a_text_event_is_one_readable_line() {
+        let mut line = Vec::new();
+        transition().write(EventFormat::Text, UNIX_EPOCH, &mut line);
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "1970-01-01T00:00:00.000Z endpoint app/127.0.0.1:3001 up → down: \
+             refused live and probe (connection refused)\n"
+        );
+    }
+
+    #[test]
+    fn a_json_event_carries_every_field() {
+        let mut line = Vec::new();
+        transition().write(EventFormat::Json, UNIX_EPOCH, &mut line);
+        assert_eq!(line.pop(), Some(b'\n'));
+        let parsed: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(
+            parsed,
+            json!({
+                "time": "1970-01-01T00:00:00.000000Z",
+                "event": "endpoint",
+                "pool": "app",
+                "endpoint": "127.0.0.1:3001",
+                "from": "up",
+                "to": "down",
+                "cause": "refused_live_and_probe",
+                "evidence": "connection refused",
+            })
+        );
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_ignored() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        Events::new(EventFormat::Text, Broken).emit(&Event::Stopped);
+    }
+}

@@ -1,0 +1,537 @@
+//! What is counted, per listener, route, pool and endpoint, and the page that shows it.
+//!
+//! Each worker has the whole set for itself ([`WorkerMetrics`]); the [`Registry`] keeps all sets
+//! and adds them up when asked. Indices are those of the config snapshot, and every label value
+//! comes from the config or from a fixed list, so that no client can make the page grow.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Counter, Encoder, Gauge, Histogram, HistogramSum};
+
+/// The names behind the indices: what a config snapshot looks like to metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Shape {
+    /// By listener index.
+    pub listeners: Vec<String>,
+    /// By route index.
+    pub routes: Vec<String>,
+    /// By pool index.
+    pub pools: Vec<PoolShape>,
+    /// The word of each failure, by its number.
+    pub failures: &'static [&'static str],
+    /// The word of each outcome of an attempt, by its number.
+    pub outcomes: &'static [&'static str],
+}
+
+/// A pool's names.
+#[derive(Debug, Clone, Default)]
+pub struct PoolShape {
+    /// The pool.
+    pub name: String,
+    /// By endpoint index.
+    pub endpoints: Vec<String>,
+}
+
+/// The numbers of one worker. Only that worker may write them; everybody may read.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    /// By listener index.
+    pub listeners: Box<[ListenerMetrics]>,
+    /// By route index.
+    pub routes: Box<[RouteMetrics]>,
+    /// By pool index.
+    pub pools: Box<[PoolMetrics]>,
+    /// Access log lines that found the log full.
+    pub log_lines_dropped: Counter,
+}
+
+/// What one worker saw of a listener.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ListenerMetrics {
+    /// Connections accepted.
+    pub connections_accepted: Counter,
+    /// Connections that are open.
+    pub connections_open: Gauge,
+    /// Connections passed to a worker with less to do.
+    pub connections_handed_over: Counter,
+    /// Bytes read from clients.
+    pub bytes_received: Counter,
+    /// Bytes written to clients.
+    pub bytes_sent: Counter,
+    /// Requests refused before a route was chosen, because they break the protocol or a limit.
+    pub requests_rejected: Counter,
+}
+
+/// What one worker saw of a route.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct RouteMetrics {
+    /// Finished exchanges by the status sent to the client.
+    pub requests: ByClass,
+    /// From the request head received to the first byte of the response sent.
+    pub first_byte: Histogram,
+    /// From the request head received to the end of the exchange.
+    pub total: Histogram,
+    /// Exchanges that we answered ourselves, by [`Shape::failures`].
+    pub failures: Box<[Counter]>,
+}
+
+/// What one worker saw of a pool.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct PoolMetrics {
+    /// Requests that wait for an endpoint.
+    pub requests_queued: Gauge,
+    /// How long those that waited did.
+    pub queue_time: Histogram,
+    /// Requests refused because the queue was full.
+    pub queue_full: Counter,
+    /// Requests refused because they waited too long.
+    pub queue_timeouts: Counter,
+    /// Extra attempts.
+    pub retries: Counter,
+    /// Extra attempts that the retry budget denied.
+    pub retries_denied: Counter,
+    /// Picks made although every endpoint was down.
+    pub fail_open: Counter,
+    /// By endpoint index.
+    pub endpoints: Box<[EndpointMetrics]>,
+}
+
+/// What one worker saw of an endpoint.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct EndpointMetrics {
+    /// Responses by the status that the endpoint sent.
+    pub requests: ByClass,
+    /// Attempts, by [`Shape::outcomes`].
+    pub attempts: Box<[Counter]>,
+    /// From the request sent to the first byte of the response.
+    pub first_byte: Histogram,
+    /// Connections made.
+    pub connections_opened: Counter,
+    /// Requests sent on a kept connection.
+    pub connections_reused: Counter,
+    /// Kept connections without a request.
+    pub connections_idle: Gauge,
+}
+
+/// Counters by the first digit of a status code.
+#[derive(Debug, Default)]
+pub struct ByClass([Counter; CLASSES.len()]);
+
+impl ByClass {
+    /// Counts one response. What is not a status code counts as the nearest class.
+    #[inline]
+    pub fn count(&self, status: u16) {
+        self.0[usize::from((status / 100).clamp(1, 5)) - 1].increment();
+    }
+
+    /// Responses of a class, 1 to 5.
+    pub fn of_class(&self, class: usize) -> u64 {
+        self.0[class - 1].value()
+    }
+
+    /// Responses of every class.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(Counter::value).sum()
+    }
+}
+
+/// All numbers of all workers.
+#[derive(Debug)]
+pub struct Registry {
+    shape: Shape,
+    /// Locked at the start of a worker and for a scrape, never for a request.
+    workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+    pub(crate) log_writer: LogWriterMetrics,
+}
+
+/// What the thread that writes the access log counts.
+#[derive(Debug, Default)]
+pub(crate) struct LogWriterMetrics {
+    pub(crate) write_errors: Counter,
+    pub(crate) lines_dropped: Counter,
+}
+
+impl Registry {
+    /// A registry without workers.
+    pub fn new(shape: Shape) -> Arc<Self> {
+        Arc::new(Self {
+            shape,
+            workers: Mutex::default(),
+            log_writer: LogWriterMetrics::default(),
+        })
+    }
+
+    /// Adds a worker and hands it its numbers, all zero.
+    pub fn worker(&self) -> Arc<WorkerMetrics> {
+        let worker = Arc::new(WorkerMetrics::new(&self.shape));
+        self.lock_workers().push(Arc::clone(&worker));
+        worker
+    }
+
+    /// How many workers count.
+    pub fn worker_count(&self) -> usize {
+        self.lock_workers().len()
+    }
+
+    /// Adds up one number over all workers.
+    pub fn sum(&self, number: impl Fn(&WorkerMetrics) -> u64) -> u64 {
+        self.lock_workers()
+            .iter()
+            .map(|worker| number(worker))
+            .sum()
+    }
+
+    /// The page of metrics in Prometheus text format; `extra` appends families that others know.
+    pub fn render(&self, extra: impl FnOnce(&mut Encoder)) -> String {
+        let mut page = Page {
+            encoder: Encoder::default(),
+            shape: &self.shape,
+            workers: self.lock_workers().clone(),
+        };
+        page.listeners();
+        page.routes();
+        page.pools();
+        page.endpoints();
+        page.access_log(&self.log_writer);
+        extra(&mut page.encoder);
+        page.encoder.finish()
+    }
+
+    fn lock_workers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<WorkerMetrics>>> {
+        // A list of pointers is whole whatever its holder panicked about.
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorkerMetrics {
+    fn new(shape: &Shape) -> Self {
+        let counters = |names: &[&str]| names.iter().map(|_| Counter::default()).collect();
+        let route = |_: &String| RouteMetrics {
+            requests: ByClass::default(),
+            first_byte: Histogram::default(),
+            total: Histogram::default(),
+            failures: counters(shape.failures),
+        };
+        let endpoint = |_: &String| EndpointMetrics {
+            requests: ByClass::default(),
+            attempts: counters(shape.outcomes),
+            first_byte: Histogram::default(),
+            connections_opened: Counter::default(),
+            connections_reused: Counter::default(),
+            connections_idle: Gauge::default(),
+        };
+        let pool = |pool: &PoolShape| PoolMetrics {
+            requests_queued: Gauge::default(),
+            queue_time: Histogram::default(),
+            queue_full: Counter::default(),
+            queue_timeouts: Counter::default(),
+            retries: Counter::default(),
+            retries_denied: Counter::default(),
+            fail_open: Counter::default(),
+            endpoints: pool.endpoints.iter().map(endpoint).collect(),
+        };
+        Self {
+            listeners: shape
+                .listeners
+                .iter()
+                .map(|_| ListenerMetrics::default())
+                .collect(),
+            routes: shape.routes.iter().map(route).collect(),
+            pools: shape.pools.iter().map(pool).collect(),
+            log_lines_dropped: Counter::default(),
+        }
+    }
+}
+
+/// A scrape in progress.
+struct Page<'a> {
+    encoder: Encoder,
+    shape: &'a Shape,
+    workers: Vec<Arc<WorkerMetrics>>,
+}
+
+impl Page<'_> {
+    fn listeners(&mut self) {
+        type Of<T> = fn(&ListenerMetrics) -> &T;
+        let counters: [(&str, &str, Of<Counter>); 5] = [
+            (
+                "pointsman_listener_connections_accepted_total",
+                "Connections accepted.",
+                |listener| &listener.connections_accepted,
+            ),
+            (
+                "pointsman_listener_connections_handed_over_total",
+                "Connections passed to a worker with less to do.",
+                |listener| &listener.connections_handed_over,
+            ),
+            (
+                "pointsman_listener_received_bytes_total",
+                "Bytes read from clients.",
+                |listener| &listener.bytes_received,
+            ),
+            (
+                "pointsman_listener_sent_bytes_total",
+                "Bytes written to clients.",
+                |listener| &listener.bytes_sent,
+            ),
+            (
+                "pointsman_listener_requests_rejected_total",
+                "Requests refused before a route was chosen: bad or over a limit.",
+                |listener| &listener.requests_rejected,
+            ),
+        ];
+        for (name, help, of) in counters {
+            let mut family = self.encoder.counter(name, help);
+            for (index, listener) in self.shape.listeners.iter().enumerate() {
+                let value = sum(&self.workers, |worker| of(&worker.listeners[index]));
+                family.sample(&[("listener", listener)], value);
+            }
+        }
+        let name = "pointsman_listener_connections_open";
+        let mut family = self
+            .encoder
+            .gauge(name, "Client connections that are open.");
+        for (index, listener) in self.shape.listeners.iter().enumerate() {
+            let value = level(&self.workers, |worker| {
+                &worker.listeners[index].connections_open
+            });
+            family.sample(&[("listener", listener)], value);
+        }
+    }
+
+    fn routes(&mut self) {
+        let name = "pointsman_route_requests_total";
+        let help = "Finished exchanges by class of the status sent to the client.";
+        let mut family = self.encoder.counter(name, help);
+        for (index, route) in self.shape.routes.iter().enumerate() {
+            for (class, code) in CLASSES.iter().enumerate() {
+                let value = sum(&self.workers, |worker| {
+                    &worker.routes[index].requests.0[class]
+                });
+                family.sample(&[("route", route), ("code", code)], value);
+            }
+        }
+
+        let name = "pointsman_route_failures_total";
+        let help = "Exchanges that the balancer answered itself, by reason.";
+        let mut family = self.encoder.counter(name, help);
+        for (index, route) in self.shape.routes.iter().enumerate() {
+            for (number, failure) in self.shape.failures.iter().enumerate() {
+                let value = sum(&self.workers, |worker| {
+                    &worker.routes[index].failures[number]
+                });
+                family.sample(&[("route", route), ("failure", failure)], value);
+            }
+        }
+
+        type Of = fn(&RouteMetrics) -> &Histogram;
+        let histograms: [(&str, &str, Of); 2] = [
+            (
+                "pointsman_route_first_byte_seconds",
+                "From the request head received to the first response byte sent.",
+                |route| &route.first_byte,
+            ),
+            (
+                "pointsman_route_duration_seconds",
+                "From the request head received to the end of the exchange.",
+                |route| &route.total,
+            ),
+        ];
+        for (name, help, of) in histograms {
+            let mut family = self.encoder.histogram(name, help);
+            for (index, route) in self.shape.routes.iter().enumerate() {
+                let durations = durations(&self.workers, |worker| of(&worker.routes[index]));
+                family.durations(&[("route", route)], &durations);
+            }
+        }
+    }
+
+    fn pools(&mut self) {
+        type Of = fn(&PoolMetrics) -> &Counter;
+        let counters: [(&str, &str, Of); 5] = [
+            (
+                "pointsman_pool_queue_full_total",
+                "Requests refused because the queue was full.",
+                |pool| &pool.queue_full,
+            ),
+            (
+                "pointsman_pool_queue_timeouts_total",
+                "Requests refused because they waited too long.",
+                |pool| &pool.queue_timeouts,
+            ),
+            (
+                "pointsman_pool_retries_total",
+                "Extra attempts made.",
+                |pool| &pool.retries,
+            ),
+            (
+                "pointsman_pool_retries_denied_total",
+                "Extra attempts that the retry budget denied.",
+                |pool| &pool.retries_denied,
+            ),
+            (
+                "pointsman_pool_fail_open_total",
+                "Picks made although every endpoint was down.",
+                |pool| &pool.fail_open,
+            ),
+        ];
+        for (name, help, of) in counters {
+            let mut family = self.encoder.counter(name, help);
+            for (index, pool) in self.shape.pools.iter().enumerate() {
+                let value = sum(&self.workers, |worker| of(&worker.pools[index]));
+                family.sample(&[("pool", &pool.name)], value);
+            }
+        }
+
+        let name = "pointsman_pool_queue_length";
+        let mut family = self
+            .encoder
+            .gauge(name, "Requests that wait for an endpoint.");
+        for (index, pool) in self.shape.pools.iter().enumerate() {
+            let value = level(&self.workers, |worker| &worker.pools[index].requests_queued);
+            family.sample(&[("pool", &pool.name)], value);
+        }
+
+        let name = "pointsman_pool_queue_seconds";
+        let mut family = self
+            .encoder
+            .histogram(name, "How long queued requests waited.");
+        for (index, pool) in self.shape.pools.iter().enumerate() {
+            let durations = durations(&self.workers, |worker| &worker.pools[index].queue_time);
+            family.durations(&[("pool", &pool.name)], &durations);
+        }
+    }
+
+    fn endpoints(&mut self) {
+        let places = self.shape.endpoints();
+
+        let name = "pointsman_endpoint_requests_total";
+        let help = "Responses by class of the status that the endpoint sent.";
+        let mut family = self.encoder.counter(name, help);
+        for place in &places {
+            for (class, code) in CLASSES.iter().enumerate() {
+                let value = sum(&self.workers, |worker| &place.of(worker).requests.0[class]);
+                let [pool, endpoint] = place.labels;
+                family.sample(&[pool, endpoint, ("code", code)], value);
+            }
+        }
+
+        let name = "pointsman_endpoint_attempts_total";
+        let help = "Attempts to get a response from the endpoint, by outcome.";
+        let mut family = self.encoder.counter(name, help);
+        for place in &places {
+            for (number, outcome) in self.shape.outcomes.iter().enumerate() {
+                let value = sum(&self.workers, |worker| &place.of(worker).attempts[number]);
+                let [pool, endpoint] = place.labels;
+                family.sample(&[pool, endpoint, ("outcome", outcome)], value);
+            }
+        }
+
+        type Of = fn(&EndpointMetrics) -> &Counter;
+        let counters: [(&str, &str, Of); 2] = [
+            (
+                "pointsman_endpoint_connections_opened_total",
+                "Connections made to the endpoint.",
+                |endpoint| &endpoint.connections_opened,
+            ),
+            (
+                "pointsman_endpoint_connections_reused_total",
+                "Requests sent on a kept connection.",
+                |endpoint| &endpoint.connections_reused,
+            ),
+        ];
+        for (name, help, of) in counters {
+            let mut family = self.encoder.counter(name, help);
+            for place in &places {
+                let value = sum(&self.workers, |worker| of(place.of(worker)));
+                family.sample(&place.labels, value);
+            }
+        }
+
+        let name = "pointsman_endpoint_connections_idle";
+        let mut family = self
+            .encoder
+            .gauge(name, "Kept connections without a request.");
+        for place in &places {
+            let value = level(&self.workers, |worker| &place.of(worker).connections_idle);
+            family.sample(&place.labels, value);
+        }
+
+        let name = "pointsman_endpoint_first_byte_seconds";
+        let help = "From the request sent to the first response byte received.";
+        let mut family = self.encoder.histogram(name, help);
+        for place in &places {
+            let durations = durations(&self.workers, |worker| &place.of(worker).first_byte);
+            family.durations(&place.labels, &durations);
+        }
+    }
+
+    fn access_log(&mut self, writer: &LogWriterMetrics) {
+        let dropped = sum(&self.workers, |worker| &worker.log_lines_dropped);
+        self.encoder
+            .counter(
+                "pointsman_access_log_lines_dropped_total",
+                "Access log lines lost because the sink was slow or failed.",
+            )
+            .sample(&[], dropped + writer.lines_dropped.value());
+        self.encoder
+            .counter(
+                "pointsman_access_log_write_errors_total",
+                "Writes to the access log that failed.",
+            )
+            .sample(&[], writer.write_errors.value());
+    }
+}
+
+/// Where an endpoint's numbers are, and its labels.
+struct EndpointPlace<'a> {
+    pool: usize,
+    endpoint: usize,
+    labels: [(&'a str, &'a str); 2],
+}
+
+impl EndpointPlace<'_> {
+    fn of<'w>(&self, worker: &'w WorkerMetrics) -> &'w EndpointMetrics {
+        &worker.pools[self.pool].endpoints[self.endpoint]
+    }
+}
+
+impl Shape {
+    fn endpoints(&self) -> Vec<EndpointPlace<'_>> {
+        let mut places = Vec::new();
+        for (pool, shape) in self.pools.iter().enumerate() {
+            for (endpoint, name) in shape.endpoints.iter().enumerate() {
+                places.push(EndpointPlace {
+                    pool,
+                    endpoint,
+                    labels: [("pool", &shape.name), ("endpoint", name)],
+                });
+            }
+        }
+        places
+    }
+}
+
+fn sum(workers: &[Arc<WorkerMetrics>], of: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
+    workers.iter().map(|worker| of(worker).value()).sum()
+}
+
+fn level(workers: &[Arc<WorkerMetrics>], of: impl Fn(&WorkerMetrics) -> &Gauge) -> i64 {
+    workers.iter().map(|worker| of(worker).value()).sum()
+}
+
+fn durations(
+    workers: &[Arc<WorkerMetrics>],
+    of: impl Fn(&WorkerMetrics) -> &Histogram,
+) -> HistogramSum {
+    let mut total = HistogramSum::default();
+    workers.iter().for_each(|worker| total.add(of(worker)));
+    total
+}
+
+/// The values of the label `code`.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
