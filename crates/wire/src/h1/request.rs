@@ -1,0 +1,274 @@
+//! Request heads: the request line, then what the fields mean together.
+
+use message::{BodyLength, FieldName, Method, RequestHead, Span, TargetForm, Version};
+
+use super::BadMessage;
+use super::bytes::{has_dot_segment, is_authority, is_target, is_token, tokens};
+use super::fields::{
+    ConnectionOptions, Limits, LineReader, read_content_length, read_field, set_once,
+};
+
+/// Reads one request head from a buffer that grows.
+#[derive(Debug, Default)]
+pub struct RequestReader {
+    lines: LineReader,
+    stage: Stage,
+    /// Bytes of an empty line before the request line, which is tolerated once (RFC 9112 §2.2).
+    skipped: usize,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum Stage {
+    #[default]
+    ExpectRequestLine,
+    ExpectFields,
+}
+
+impl RequestReader {
+    /// Looks at `bytes`, all that has arrived since the end of the message before. Returns how
+    /// many of them the head took, once it is whole; `head` is then filled in, and until then
+    /// holds an unfinished one. Give the same `head` and a longer `bytes` at the next call.
+    ///
+    /// # Errors
+    /// The first rule broken, in the order of the bytes.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        head: &mut RequestHead,
+    ) -> Result<Option<usize>, BadMessage> {
+        loop {
+            let line = self.lines.next(bytes)?;
+            let head_bytes = line.map_or(bytes.len(), |(_, end)| end + 2);
+            if self.stage == Stage::ExpectRequestLine && head_bytes > limits.line_bytes {
+                return Err(BadMessage::LineTooLong);
+            }
+            if head_bytes > limits.head_bytes {
+                return Err(BadMessage::FieldsTooLarge);
+            }
+            let Some((start, end)) = line else {
+                return Ok(None);
+            };
+            match self.stage {
+                Stage::ExpectRequestLine if start == end && self.skipped == 0 => {
+                    self.skipped = self.lines.consumed();
+                }
+                Stage::ExpectRequestLine => {
+                    read_request_line(bytes, start, end, self.skipped, head)?;
+                    self.stage = Stage::ExpectFields;
+                }
+                Stage::ExpectFields if start < end => {
+                    if head.fields.len() == limits.fields {
+                        return Err(BadMessage::FieldsTooLarge);
+                    }
+                    head.fields
+                        .push(read_field(bytes, start, end, self.skipped)?);
+                }
+                Stage::ExpectFields => {
+                    let consumed = self.lines.consumed();
+                    head.bytes.extend_from_slice(&bytes[self.skipped..consumed]);
+                    interpret(head)?;
+                    return Ok(Some(consumed));
+                }
+            }
+        }
+    }
+
+    /// True if no byte of a head has arrived.
+    pub fn is_untouched(&self, bytes: &[u8]) -> bool {
+        bytes.len() == self.skipped && self.stage == Stage::ExpectRequestLine
+    }
+}
+
+/// Reads `method SP target SP version`, each separated by exactly one space (RFC 9112 §3).
+fn read_request_line(
+    bytes: &[u8],
+    start: usize,
+    end: usize,
+    base: usize,
+    head: &mut RequestHead,
+) -> Result<(), BadMessage> {
+    let line = &bytes[start..end];
+    if line.contains(&b'\r') {
+        return Err(BadMessage::BareLineEnd);
+    }
+    let first = memchr::memchr(b' ', line).ok_or(BadMessage::RequestLine)?;
+    let last = memchr::memrchr(b' ', line).ok_or(BadMessage::RequestLine)?;
+    if first == last || !is_token(&line[..first]) {
+        return Err(BadMessage::RequestLine);
+    }
+    let target = &line[first + 1..last];
+    if !is_target(target) {
+        return Err(BadMessage::Target);
+    }
+    head.version = match &line[last + 1..] {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(BadMessage::Version);
+        }
+        _ => return Err(BadMessage::RequestLine),
+    };
+    head.method = Method::from_token(&line[..first]);
+    head.method_text = Span::new(start - base, start + first - base);
+    read_target(target, start + first + 1 - base, head)
+}
+
+/// Takes the target apart (RFC 9112 §3.2). `at` is its offset in the head.
+fn read_target(target: &[u8], at: usize, head: &mut RequestHead) -> Result<(), BadMessage> {
+    let whole = Span::new(at, at + target.len());
+    if head.method == Method::Connect {
+        if !is_authority(target) {
+            return Err(BadMessage::Target);
+        }
+        head.form = TargetForm::Authority;
+        head.authority = whole;
+        head.path_and_query = whole;
+        return Ok(());
+    }
+    if target == b"*" {
+        if head.method != Method::Options {
+            return Err(BadMessage::Target);
+        }
+        head.form = TargetForm::Asterisk;
+        head.path_and_query = whole;
+        return Ok(());
+    }
+    let path_at = if target[0] == b'/' {
+        head.form = TargetForm::Origin;
+        0
+    } else {
+        let scheme = scheme_length(target).ok_or(BadMessage::Target)?;
+        let rest = &target[scheme..];
+        let authority = rest
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?'))
+            .unwrap_or(rest.len());
+        if !is_authority(&rest[..authority]) {
+            return Err(BadMessage::Target);
+        }
+        head.form = TargetForm::Absolute;
+        head.authority = Span::new(at + scheme, at + scheme + authority);
+        scheme + authority
+    };
+    let path = &target[path_at..];
+    let path = &path[..memchr::memchr(b'?', path).unwrap_or(path.len())];
+    if memchr::memchr2(b'.', b'%', path).is_some() && has_dot_segment(path) {
+        return Err(BadMessage::DotSegment);
+    }
+    head.path = Span::new(at + path_at, at + path_at + path.len());
+    head.path_and_query = Span::new(at + path_at, at + target.len());
+    Ok(())
+}
+
+/// Length of `http://` or `https://` in front of `target`.
+fn scheme_length(target: &[u8]) -> Option<usize> {
+    [&b"http://"[..], b"https://"]
+        .iter()
+        .find(|scheme| {
+            target
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
+        .map(|scheme| scheme.len())
+}
+
+/// Decides framing, host and connection options, and refuses what could be read in two ways.
+///
+/// The rules of RFC 9112 §6.3 in order, with those that do not apply to requests left out:
+/// 3. both framings: reject. 4. Transfer-Encoding: must be `chunked` alone. 5. bad
+///    Content-Length: reject. 6. Content-Length. 7. neither: no body.
+fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
+    let RequestHead { bytes, fields, .. } = head;
+    let mut content_length = None;
+    let mut is_chunked = false;
+    let mut host = None;
+    let mut connection = ConnectionOptions::default();
+    let mut upgrade = None;
+    let mut expects_continue = false;
+    let mut accepts_trailers = false;
+    for index in 0..fields.len() {
+        let field = fields[index];
+        let value = field.value.of(bytes);
+        match field.id {
+            FieldName::ContentLength => {
+                // Equal repetitions are refused too: no honest client sends them.
+                let length = read_content_length(value)?;
+                set_once(&mut content_length, length, BadMessage::ContentLength)?;
+            }
+            FieldName::TransferEncoding => {
+                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadMessage::TransferEncoding);
+                }
+                is_chunked = true;
+            }
+            FieldName::Host => {
+                if !is_authority(value) {
+                    return Err(BadMessage::Host);
+                }
+                set_once(&mut host, field.value, BadMessage::Host)?;
+            }
+            FieldName::Connection => {
+                connection.read(bytes, fields, value)?;
+            }
+            FieldName::Upgrade => {
+                // Two fields could name two protocols: no upgrade then.
+                upgrade = match upgrade {
+                    None => Some(field.value),
+                    Some(_) => Some(Span::default()),
+                };
+            }
+            FieldName::Expect => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(BadMessage::Expectation);
+                }
+                expects_continue = true;
+            }
+            FieldName::Te => {
+                accepts_trailers |=
+                    tokens(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            }
+            _ => {}
+        }
+    }
+
+    if is_chunked && content_length.is_some() {
+        // Two framings at once is how requests are smuggled: the endpoint may believe the other
+        // one. RFC 9112 §6.1 lets us repair or reject; no honest client sends this.
+        return Err(BadMessage::AmbiguousFraming);
+    }
+    if is_chunked && head.version == Version::Http10 {
+        return Err(BadMessage::TransferEncoding);
+    }
+    let host = match host {
+        Some(host) => host,
+        None if head.version == Version::Http10 => head.authority,
+        None => return Err(BadMessage::Host),
+    };
+    if head.authority.is_empty() {
+        head.authority = host;
+    } else if !head
+        .authority
+        .of(&head.bytes)
+        .eq_ignore_ascii_case(host.of(&head.bytes))
+    {
+        return Err(BadMessage::Host);
+    }
+    head.body_length = match content_length {
+        _ if is_chunked => BodyLength::Chunked,
+        Some(length) => BodyLength::Exact(length),
+        None => BodyLength::Empty,
+    };
+    head.keep_alive = connection.keep_alive(head.version);
+    head.expects_continue = expects_continue && head.version == Version::Http11;
+    head.accepts_trailers = accepts_trailers;
+    head.upgrade = upgrade.filter(|protocol| {
+        connection.upgrade
+            && head.version == Version::Http11
+            && head.body_length == BodyLength::Empty
+            && is_token(protocol.of(&head.bytes))
+    });
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Response heads. Endpoints are held to the same rules as clients: a response that could be
+//! read in two ways poisons the next one.
+
+use message::{BodyLength, FieldName, Method, ResponseHead, Span, Status, Version};
+
+use super::BadMessage;
+use super::bytes::{is_field_value, tokens};
+use super::fields::{
+    ConnectionOptions, Limits, LineReader, read_content_length, read_field, set_once,
+};
+
+/// Reads one response head from a buffer that grows.
+#[derive(Debug, Default)]
+pub struct ResponseReader {
+    lines: LineReader,
+    status_line_read: bool,
+}
+
+/// What the meaning of a response depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestFacts {
+    /// The method; HEAD has no body in the answer.
+    pub method: Method,
+}
+
+impl ResponseReader {
+    /// Looks at `bytes`, all that has arrived of this response. Returns how many of them the
+    /// head took, once it is whole; see [`super::RequestReader::receive`].
+    ///
+    /// # Errors
+    /// The first rule broken, in the order of the bytes.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        request: RequestFacts,
+        head: &mut ResponseHead,
+    ) -> Result<Option<usize>, BadMessage> {
+        loop {
+            let line = self.lines.next(bytes)?;
+            if line.map_or(bytes.len(), |(_, end)| end + 2) > limits.head_bytes {
+                return Err(BadMessage::FieldsTooLarge);
+            }
+            let Some((start, end)) = line else {
+                return Ok(None);
+            };
+            if !self.status_line_read {
+                read_status_line(bytes, start, end, head)?;
+                self.status_line_read = true;
+            } else if start < end {
+                if head.fields.len() == limits.fields {
+                    return Err(BadMessage::FieldsTooLarge);
+                }
+                head.fields.push(read_field(bytes, start, end, 0)?);
+            } else {
+                let consumed = self.lines.consumed();
+                head.bytes.extend_from_slice(&bytes[..consumed]);
+                interpret(request, head)?;
+                return Ok(Some(consumed));
+            }
+        }
+    }
+}
+
+/// Reads `version SP 3DIGIT [SP reason]`. The space before an empty reason is often left out,
+/// and nothing can be smuggled in its absence.
+fn read_status_line(
+    bytes: &[u8],
+    start: usize,
+    end: usize,
+    head: &mut ResponseHead,
+) -> Result<(), BadMessage> {
+    let line = &bytes[start..end];
+    let (version, rest) = line.split_at_checked(9).ok_or(BadMessage::StatusLine)?;
+    head.version = match version {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return Err(BadMessage::StatusLine),
+    };
+    let (digits, reason) = rest.split_at_checked(3).ok_or(BadMessage::StatusLine)?;
+    if !digits.iter().all(u8::is_ascii_digit)
+        || !matches!(reason.first(), None | Some(b' '))
+        || !is_field_value(reason)
+    {
+        return Err(BadMessage::StatusLine);
+    }
+    let code = digits
+        .iter()
+        .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    head.status = Status::from_code(code).ok_or(BadMessage::StatusLine)?;
+    head.reason = Span::new((start + 13).min(end), end);
+    Ok(())
+}
+
+/// Decides framing and reuse.
+///
+/// The rules of RFC 9112 §6.3 in order: 1. HEAD, 1xx, 204, 304: no body, whatever the fields
+/// say. 2. CONNECT: never sent by us. 3. both framings: reject. 4. Transfer-Encoding: must be
+/// `chunked` alone. 5. bad Content-Length: reject. 6. Content-Length. 8. neither: until close.
+fn interpret(request: RequestFacts, head: &mut ResponseHead) -> Result<(), BadMessage> {
+    let ResponseHead { bytes, fields, .. } = head;
+    let mut content_length = None;
+    let mut is_chunked = false;
+    let mut connection = ConnectionOptions::default();
+    let mut keep_alive_seconds = None;
+    let mut upgrade = None;
+    for index in 0..fields.len() {
+        let field = fields[index];
+        let value = field.value.of(bytes);
+        match field.id {
+            FieldName::ContentLength => {
+                let length = read_content_length(value)?;
+                set_once(&mut content_length, length, BadMessage::ContentLength)?;
+            }
+            FieldName::TransferEncoding => {
+                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadMessage::TransferEncoding);
+                }
+                is_chunked = true;
+            }
+            FieldName::Connection => {
+                connection.read(bytes, fields, value)?;
+            }
+            FieldName::KeepAlive => keep_alive_seconds = read_keep_alive_timeout(value),
+            FieldName::Upgrade => upgrade = Some(field.value),
+            _ => {}
+        }
+    }
+
+    if is_chunked && content_length.is_some() {
+        return Err(BadMessage::AmbiguousFraming);
+    }
+    if is_chunked && head.version == Version::Http10 {
+        return Err(BadMessage::TransferEncoding);
+    }
+    let has_no_body = request.method == Method::Head
+        || head.status.is_informational()
+        || head.status == Status::NO_CONTENT
+        || head.status == Status::NOT_MODIFIED;
+    head.body_length = match content_length {
+        _ if has_no_body => BodyLength::Empty,
+        _ if is_chunked => BodyLength::Chunked,
+        Some(length) => BodyLength::Exact(length),
+        None => BodyLength::UntilClose,
+    };
+    head.keep_alive =
+        connection.keep_alive(head.version) && head.body_length != BodyLength::UntilClose;
+    head.keep_alive_seconds = keep_alive_seconds;
+    head.upgrade = upgrade;
+    Ok(())
+}
+
+/// The `timeout` parameter of a Keep-Alive field, in seconds.
+fn read_keep_alive_timeout(value: &[u8]) -> Option<u32> {
+    tokens(value).find_map(|parameter| {
+        let (name, seconds) = parameter.split_at_checked(8)?;
+        if !name.eq_ignore_ascii_case(b"timeout=") {
+            return None;
+        }
+        std::str::from_utf8(seconds).ok()?.parse().ok()
+    })
+}
