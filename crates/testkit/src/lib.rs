@@ -1,1 +1,35 @@
-//! testkit
+//! Scripted clients and endpoints: the two sides that a proxy stands between, under the control
+//! of a test.
+//!
+//! An [`Endpoint`] asks its script for a [`Reply`] to every request, plays it step by step and
+//! records all that it received. A [`Client`] sends bytes as they are and reads responses. A
+//! [`Load`] is many clients at once. Waiting is [`poll_until`] for conditions and [`Gate`] for
+//! steps, so that no test sleeps and hopes.
+//!
+//! Everything here blocks on std threads, and messages are read by a parser of its own (see
+//! `http`): a bug in the proxy must not meet the same bug here and look right.
+
+mod client;
+mod endpoint;
+mod filler;
+mod http;
+mod load;
+mod peer;
+mod record;
+mod script;
+mod serve;
+mod source;
+mod wait;
+
+pub use client::{Client, ReadError, get};
+pub use endpoint::Endpoint;
+pub use filler::{FILLER_PERIOD, filler, hash};
+pub use http::{Body, End, Head, Response};
+pub use load::{Load, Outcomes, RunningLoad};
+pub use peer::Peer;
+pub use record::Received;
+pub use script::{Reply, Request, Script, Step};
+pub use wait::{Gate, poll_until};
+
+/// The field that carries the id of a request of [`Load`], for [`Endpoint::ids`].
+pub const ID_FIELD: &str = "x-test-id";

@@ -1,0 +1,244 @@
+//! A scripted client: sends bytes as they are, reads responses.
+
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use crate::filler::filler_pieces;
+use crate::http::{Body, End, Head, Response, latin1, read_head};
+use crate::peer::Peer;
+use crate::source::Source;
+
+/// A connection to the proxy. Every operation has a time-out, 5 s unless set, and panics with
+/// what it waited for.
+pub struct Client {
+    source: Source,
+    timeout: Duration,
+}
+
+/// Why there is no response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadError {
+    /// The connection was closed before a byte of it.
+    Closed,
+    /// The connection was closed within a head.
+    Cut,
+    /// The connection was reset.
+    Reset,
+    /// Nothing came in time.
+    TimedOut,
+    /// It breaks a rule, in words.
+    Malformed(String),
+}
+
+/// The response to a GET of `target` on a connection of its own.
+#[track_caller]
+pub fn get(to: impl Into<Peer>, target: &str) -> Response {
+    Client::connect(to).get(target)
+}
+
+impl Client {
+    /// Connects.
+    #[track_caller]
+    pub fn connect(to: impl Into<Peer>) -> Self {
+        let peer = to.into();
+        match Self::try_connect(&peer) {
+            Ok(client) => client,
+            Err(error) => panic!("no connection to {peer}: {error}"),
+        }
+    }
+
+    /// Connects, or says why not.
+    pub fn try_connect(to: &Peer) -> io::Result<Self> {
+        let socket = to.connect(TIMEOUT)?;
+        let mut client = Self {
+            source: Source::new(socket, None),
+            timeout: TIMEOUT,
+        };
+        client.set_timeout(TIMEOUT);
+        Ok(client)
+    }
+
+    /// Changes the time-out of each read and write.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        let socket = &self.source.socket;
+        socket
+            .set_read_timeout(Some(timeout))
+            .and_then(|()| socket.set_write_timeout(Some(timeout)))
+            .expect("the time-out is not zero");
+        self.timeout = timeout;
+    }
+
+    /// The address of this side; panics over a Unix socket.
+    pub fn local_address(&self) -> std::net::SocketAddr {
+        let address = self.source.socket.local_addr().ok();
+        address
+            .and_then(|address| address.as_socket())
+            .expect("connected over TCP")
+    }
+
+    /// Sends bytes.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        if let Err(error) = self.try_send(bytes) {
+            panic!("the proxy does not take the bytes: {error}");
+        }
+    }
+
+    /// Sends bytes, or says why not: the proxy may close first.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.source.socket.write_all(bytes.as_ref())
+    }
+
+    /// Sends bytes, each piece of at most `piece` bytes by a write of its own.
+    #[track_caller]
+    pub fn send_in_pieces(&mut self, bytes: impl AsRef<[u8]>, piece: usize) {
+        for piece in bytes.as_ref().chunks(piece) {
+            self.send(piece);
+        }
+    }
+
+    /// Sends the first `bytes` bytes of the filler body (see [`crate::filler`]).
+    #[track_caller]
+    pub fn send_filler(&mut self, bytes: u64) {
+        let sent = filler_pieces(bytes, |piece| self.try_send(piece));
+        sent.expect("the proxy takes the body");
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        // Fails only on a connection that is over, which the next read reports.
+        let _ = self.source.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        let linger = self.source.socket.set_linger(Some(Duration::ZERO));
+        linger.expect("lingering can be set on any socket");
+    }
+
+    /// GETs `target` and reads the response.
+    #[track_caller]
+    pub fn get(&mut self, target: &str) -> Response {
+        self.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: test.example\r\n\r\n"
+        ));
+        self.read_response()
+    }
+
+    /// Reads a response to a method other than HEAD; it may be cut, see [`Body::end`].
+    #[track_caller]
+    pub fn read_response(&mut self) -> Response {
+        self.read_response_to("GET")
+    }
+
+    /// Reads a response to `method`.
+    #[track_caller]
+    pub fn read_response_to(&mut self, method: &str) -> Response {
+        match self.try_read_response(method, BODY_KEPT_MAX) {
+            Ok(response) => response,
+            Err(error) => panic!("no response within {:?}: {error:?}", self.timeout),
+        }
+    }
+
+    /// Reads a response to `method`, or says why there is none. The first `kept_max` bytes of
+    /// its body are kept.
+    pub fn try_read_response(
+        &mut self,
+        method: &str,
+        kept_max: usize,
+    ) -> Result<Response, ReadError> {
+        let mut informational = Vec::new();
+        loop {
+            let head = self.try_read_head()?;
+            let status = head.status().map_err(ReadError::Malformed)?;
+            if status < 200 && status != 101 {
+                informational.push(head);
+                continue;
+            }
+            let framing = head
+                .response_framing(method)
+                .map_err(ReadError::Malformed)?;
+            let body = Body::read(&mut self.source, framing, kept_max);
+            return Ok(Response {
+                head,
+                status,
+                body,
+                informational,
+            });
+        }
+    }
+
+    /// Reads the head of a response, 1xx or final; the body is left to [`Client::read_bytes`].
+    #[track_caller]
+    pub fn read_head(&mut self) -> Head {
+        match self.try_read_head() {
+            Ok(head) => head,
+            Err(error) => panic!("no head within {:?}: {error:?}", self.timeout),
+        }
+    }
+
+    fn try_read_head(&mut self) -> Result<Head, ReadError> {
+        match read_head(&mut self.source) {
+            Ok(Some(Ok(head))) => Ok(head),
+            Ok(Some(Err(fault))) => Err(ReadError::Malformed(fault)),
+            Ok(None) => Err(ReadError::Closed),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Cut),
+            Err(error) => Err(match End::from_io(&error) {
+                End::TimedOut => ReadError::TimedOut,
+                _ => ReadError::Reset,
+            }),
+        }
+    }
+
+    /// Reads exactly `bytes` bytes, whatever they mean.
+    #[track_caller]
+    pub fn read_bytes(&mut self, bytes: usize) -> Vec<u8> {
+        while self.source.pending().len() < bytes {
+            match self.source.fill() {
+                Ok(0) => panic!("closed after {:?}", latin1(self.source.pending())),
+                Ok(_) => {}
+                Err(error) => panic!("{error} after {:?}", latin1(self.source.pending())),
+            }
+        }
+        let taken = self.source.pending()[..bytes].to_vec();
+        self.source.consume(bytes);
+        taken
+    }
+
+    /// Reads until the proxy ends the connection, by close or reset; returns what came before.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        loop {
+            match self.source.fill() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if End::from_io(&error) == End::TimedOut => panic!(
+                    "not closed within {:?}; received {:?}",
+                    self.timeout,
+                    latin1(self.source.pending())
+                ),
+                Err(_) => break,
+            }
+        }
+        let bytes = self.source.pending().to_vec();
+        self.source.consume(bytes.len());
+        bytes
+    }
+
+    /// Waits for the proxy to end the connection; panics if it sends anything before.
+    #[track_caller]
+    pub fn expect_close(&mut self) {
+        let bytes = self.read_to_end();
+        assert!(
+            bytes.is_empty(),
+            "sent before the close: {:?}",
+            latin1(&bytes)
+        );
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is kept of a response body; more is only counted and hashed.
+const BODY_KEPT_MAX: usize = 1024 * 1024;

@@ -1,0 +1,205 @@
+//! One connection of an endpoint: reads requests, plays replies.
+
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::Socket;
+
+use crate::endpoint::Shared;
+use crate::filler::filler_pieces;
+use crate::http::{Body, End, Framing, Head, read_head};
+use crate::script::{Reply, Request, Step};
+use crate::source::Source;
+
+/// Serves a connection until it ends.
+pub(crate) fn serve(shared: &Arc<Shared>, socket: Socket, connection: usize) {
+    let tap = {
+        let shared = Arc::clone(shared);
+        move |bytes: &[u8]| {
+            shared.pass();
+            shared.record_bytes(connection, bytes);
+        }
+    };
+    let mut serving = Serving {
+        shared,
+        source: Source::new(socket, Some(Box::new(tap))),
+        connection,
+        unread: None,
+        body: None,
+        recorded: None,
+    };
+    // An error is the other side's close or reset, or our own `kill`.
+    let _ = serving.run();
+    shared.forget(connection);
+}
+
+struct Serving<'a> {
+    shared: &'a Arc<Shared>,
+    source: Source,
+    connection: usize,
+    /// Framing of a body that was not read yet.
+    unread: Option<Framing>,
+    body: Option<Body>,
+    /// Where the request at hand is recorded.
+    recorded: Option<usize>,
+}
+
+/// Whether the connection goes on.
+#[derive(PartialEq)]
+enum Next {
+    GoOn,
+    Over,
+}
+
+impl Serving<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        for step in self.shared.on_connect(self.connection) {
+            if self.play(&step)? == Next::Over {
+                return Ok(());
+            }
+        }
+        for index in 0.. {
+            if self.serve_request(index)? == Next::Over {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn serve_request(&mut self, index: usize) -> io::Result<Next> {
+        let head = match read_head(&mut self.source)? {
+            None => return Ok(Next::Over),
+            Some(Ok(head)) => head,
+            Some(Err(fault)) => {
+                self.shared.fault(fault);
+                return Ok(Next::Over);
+            }
+        };
+        match head.request_framing() {
+            Ok(framing) => self.unread = Some(framing),
+            Err(fault) => {
+                self.shared.fault(fault);
+                return Ok(Next::Over);
+            }
+        }
+        self.body = None;
+        self.recorded = Some(self.shared.begin_request(head.clone(), self.connection));
+        let request = Request {
+            head,
+            connection: self.connection,
+            index,
+        };
+        let reply = self.shared.on_request(&request);
+        let next = self.play_reply(&reply, &request.head);
+        self.shared.end_request();
+        match next {
+            Ok(Next::GoOn) if wants_close(&request.head) => self.play(&Step::Close),
+            next => next,
+        }
+    }
+
+    fn play_reply(&mut self, reply: &Reply, request: &Head) -> io::Result<Next> {
+        for step in reply.steps_before() {
+            if self.play(step)? == Next::Over {
+                return Ok(Next::Over);
+            }
+        }
+        let message = reply.render(request, self.body.as_ref());
+        self.send(&message)?;
+        for step in reply.steps_after() {
+            if self.play(step)? == Next::Over {
+                return Ok(Next::Over);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn play(&mut self, step: &Step) -> io::Result<Next> {
+        match step {
+            Step::ReadBody => return self.read_body(),
+            Step::Send(bytes) => self.send(bytes)?,
+            Step::SendFiller(bytes) => filler_pieces(*bytes, |piece| self.send(piece))?,
+            Step::Pause(duration) => self.shared.pause(*duration),
+            Step::Wait(gate) => while !gate.wait(STOP_POLL) && !self.shared.is_stopped() {},
+            Step::Hang => {
+                self.drain()?;
+                return Ok(Next::Over);
+            }
+            Step::Tunnel => {
+                self.tunnel()?;
+                return Ok(Next::Over);
+            }
+            Step::Close => {
+                // What the other side still sends is read, so that no reset overtakes the
+                // response (RFC 9112 §9.6).
+                self.source.socket.shutdown(Shutdown::Write)?;
+                self.drain()?;
+                return Ok(Next::Over);
+            }
+            Step::Reset => {
+                // The last close of the socket sends the reset: it has to be ours.
+                self.shared.forget(self.connection);
+                self.source.socket.set_linger(Some(Duration::ZERO))?;
+                return Ok(Next::Over);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn read_body(&mut self) -> io::Result<Next> {
+        let Some(framing) = self.unread.take() else {
+            return Ok(Next::GoOn);
+        };
+        let body = Body::read(&mut self.source, framing, BODY_KEPT_MAX);
+        let clean = body.end == End::Clean;
+        if let End::Malformed(fault) = &body.end {
+            self.shared.fault(fault.clone());
+        }
+        if let Some(recorded) = self.recorded {
+            self.shared.record_body(recorded, body.clone());
+        }
+        self.body = Some(body);
+        Ok(if clean { Next::GoOn } else { Next::Over })
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.shared.pass();
+        self.source.socket.write_all(bytes)
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        loop {
+            let pending = self.source.pending().len();
+            self.source.consume(pending);
+            if self.source.fill()? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn tunnel(&mut self) -> io::Result<()> {
+        loop {
+            let pending = self.source.pending().to_vec();
+            self.source.consume(pending.len());
+            self.send(&pending)?;
+            if self.source.fill()? == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn wants_close(request: &Head) -> bool {
+    match request.word(2) {
+        "HTTP/1.0" => !request.connection_has("keep-alive"),
+        _ => request.connection_has("close"),
+    }
+}
+
+/// How soon a step that waits for a gate notices that the endpoint stops.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// What is kept of a request body; more is only counted and hashed.
+const BODY_KEPT_MAX: usize = 1024 * 1024;

@@ -1,0 +1,80 @@
+//! The receiving half of a connection, with what was read too far kept for the next read.
+
+use std::io::{self, Read};
+
+use socket2::Socket;
+
+/// Sees every piece of bytes before it is used.
+pub(crate) type Tap = Box<dyn FnMut(&[u8]) + Send>;
+
+/// A buffered reader over a socket.
+pub(crate) struct Source {
+    pub(crate) socket: Socket,
+    buffer: Vec<u8>,
+    start: usize,
+    tap: Option<Tap>,
+}
+
+impl Source {
+    pub(crate) fn new(socket: Socket, tap: Option<Tap>) -> Self {
+        Self {
+            socket,
+            buffer: Vec::new(),
+            start: 0,
+            tap,
+        }
+    }
+
+    /// What was received and not consumed.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Reads once; 0 is the end.
+    pub(crate) fn fill(&mut self) -> io::Result<usize> {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+        let filled = self.buffer.len();
+        self.buffer.resize(filled + READ_BYTES, 0);
+        let read = loop {
+            match (&self.socket).read(&mut self.buffer[filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+        if let (Some(tap), true) = (&mut self.tap, read.is_ok()) {
+            tap(&self.buffer[filled..]);
+        }
+        read
+    }
+
+    /// Takes the first `bytes` pending bytes.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        assert!(bytes <= self.pending().len(), "only what is pending");
+        self.start += bytes;
+    }
+
+    /// Takes everything up to and with the first `end`. `None`: the connection ended before.
+    pub(crate) fn take_through(&mut self, end: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let mut searched = 0;
+        loop {
+            let pending = self.pending();
+            let from = searched.min(pending.len());
+            if let Some(at) = pending[from..].windows(end.len()).position(|w| w == end) {
+                let taken = pending[..from + at + end.len()].to_vec();
+                self.consume(taken.len());
+                return Ok(Some(taken));
+            }
+            // The end may begin in the bytes at hand.
+            searched = pending.len().saturating_sub(end.len() - 1);
+            if self.fill()? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+const READ_BYTES: usize = 64 * 1024;
