@@ -1,1 +1,17 @@
-//! net
+//! Sockets, buffers and timers of one core. The only crate that knows the runtime's sockets.
+//!
+//! Everything here belongs to one worker and is `!Send` in use: no lock, no sharing.
+
+mod buffer;
+mod deadline;
+mod idle;
+mod listener;
+mod runtime;
+mod stream;
+
+pub use buffer::{Buffer, LARGE, SMALL};
+pub use deadline::Deadline;
+pub use idle::IdleConnections;
+pub use listener::{Acceptor, Listening, bind};
+pub use runtime::{available_workers, pin_to_core, run_worker};
+pub use stream::{Stream, connect};

@@ -99,7 +99,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
         ("GET / HTTP/11\r\nHost: a\r\n\r\n", RequestLine),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Version),
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", Version),
-        ("PRI * HTTP/2.0\r\n\r\n", Target),
+        ("PRI * HTTP/2.0\r\n\r\n", Version),
         // Targets.
         ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Target),

@@ -1,0 +1,123 @@
+//! A byte stream to a client or an endpoint: TCP or a Unix socket.
+
+use std::io;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use balance::Address;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::Buffer;
+
+/// An open connection.
+///
+/// Reading and writing ask the kernel only when it has reported readiness, and a short read is
+/// taken for the last one (edge-triggered epoll), so that an exchange costs one `recv` and one
+/// `send` on each side.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix stream socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Reads into the spare room of `buffer`. Zero bytes: the peer has closed. The buffer must
+    /// not be full.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        let mut spare = ReadBuf::new(buffer.spare());
+        debug_assert!(spare.remaining() > 0, "no room to read into");
+        match self {
+            Self::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut spare))?,
+            Self::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut spare))?,
+        }
+        let count = spare.filled().len();
+        buffer.fill(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Ready once there is something to read, an end or an error included.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx).map(|_| ()),
+            Self::Unix(stream) => stream.poll_read_ready(cx).map(|_| ()),
+        }
+    }
+
+    /// Writes some of `bytes`.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Writes some of `first` and `then`, in this order, in one system call.
+    pub fn poll_write_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        then: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let slices = [IoSlice::new(first), IoSlice::new(then)];
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+        }
+    }
+
+    /// Tells the peer that nothing more comes; reading goes on.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    /// True if the kernel has reported something to read, or the end: a connection that should
+    /// be silent is not usable then. Asks nothing of the kernel unless it has reported.
+    pub fn has_news(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        if self.poll_readable(&mut cx).is_pending() {
+            return false;
+        }
+        // A read that filled its buffer exactly leaves the readiness set without any news.
+        let mut byte = [0];
+        let result = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+        };
+        !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Makes the close tell the peer at once that the connection failed (RST), where the kernel
+    /// can: for a message that was cut.
+    pub fn abort_on_drop(&self) {
+        if let Self::Tcp(stream) = self {
+            // Failure leaves an ordinary close, which a cut message shows as well.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// Opens a connection to `address`.
+///
+/// # Errors
+/// What the kernel says; there is no time limit here.
+pub async fn connect(address: &Address) -> io::Result<Stream> {
+    match address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+    }
+}
