@@ -1,2 +1,48 @@
-//! Chores of this repository.
-fn main() {}
+//! Chores of this repository, as `cargo xtask CHORE`.
+//!
+//! `bench` measures the load balancer beside others, `interop` runs it between real clients and
+//! real servers. Both start this program again in a role: `traffic` (load and endpoints in one
+//! event loop), `relay` (the floor of the benchmark), `recorder` (an endpoint that remembers).
+
+mod bench;
+mod process;
+mod relay;
+mod socket;
+mod traffic;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    match run(&chore, &rest) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask {chore}: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs one chore. False means that it ran to its end and found something wrong.
+fn run(chore: &str, arguments: &[String]) -> Result<bool> {
+    match chore {
+        "bench" => bench::run(arguments),
+        "traffic" => traffic::run().map(|()| true),
+        "relay" => relay::run(arguments).map(|()| true),
+        "" | "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(true)
+        }
+        _ => bail!("no such chore\n{HELP}"),
+    }
+}
+
+const HELP: &str = "\
+cargo xtask bench     measures Pointsman beside a null relay and, where installed, haproxy and nginx
+cargo xtask interop   runs Pointsman between real clients and servers and breaks things
+Each explains itself with --help.";

@@ -1,0 +1,247 @@
+//! Who is measured: one row for each load balancer, with the least configuration that makes all
+//! of them do the same work.
+//!
+//! The work: two endpoints in turn, keep-alive on both sides, X-Forwarded-For, no access log,
+//! one worker. Everything else is the peer's default.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{self, Program};
+use crate::socket;
+
+/// A kind of load balancer.
+pub(crate) struct PeerKind {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// Finds or builds the program. `None`: it is not installed.
+    locate: fn() -> Result<Option<PathBuf>>,
+    /// The command that runs it in the foreground.
+    command: fn(&Path, &Setup<'_>) -> Result<Command>,
+}
+
+/// A load balancer that can be started.
+pub(crate) struct Peer {
+    pub(crate) kind: &'static PeerKind,
+    program: PathBuf,
+}
+
+/// What a peer is started with.
+pub(crate) struct Setup<'a> {
+    /// A folder of its own.
+    pub(crate) folder: &'a Path,
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where to forward to.
+    pub(crate) endpoints: &'a [SocketAddr],
+    /// True if clients make one request per connection, which only the relay must know.
+    pub(crate) once: bool,
+}
+
+/// The relay's name: the floor that the others are compared to.
+pub(crate) const FLOOR: &str = "relay";
+
+/// Every peer. To add one, write its command and add its row.
+pub(crate) const PEERS: &[PeerKind] = &[
+    PeerKind {
+        name: "pointsman",
+        title: "the release build of this tree",
+        locate: || process::build_pointsman().map(Some),
+        command: pointsman,
+    },
+    PeerKind {
+        name: FLOOR,
+        title: "forwards bytes, looks at none: the floor",
+        locate: || Ok(Some(std::env::current_exe()?)),
+        command: relay,
+    },
+    PeerKind {
+        name: "haproxy",
+        title: "HAProxy, as installed",
+        locate: || Ok(process::find("haproxy")),
+        command: haproxy,
+    },
+    PeerKind {
+        name: "nginx",
+        title: "NGINX, as installed",
+        locate: || Ok(process::find("nginx")),
+        command: nginx,
+    },
+];
+
+impl PeerKind {
+    pub(crate) fn locate(&'static self) -> Result<Option<Peer>> {
+        let program = (self.locate)()?;
+        Ok(program.map(|program| Peer {
+            kind: self,
+            program,
+        }))
+    }
+}
+
+impl Peer {
+    /// Starts it on `cpu` and waits until it answers.
+    pub(crate) fn start(&self, setup: &Setup<'_>, cpu: usize) -> Result<Program> {
+        let mut command = (self.kind.command)(&self.program, setup)?;
+        let log = setup.folder.join("log");
+        let output = fs::File::create(&log)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let mut program = Program::start(command, Some(cpu))?;
+        let mut has_ended = false;
+        let answers = process::wait_until(START_PATIENCE, || {
+            has_ended = matches!(program.child().try_wait(), Ok(Some(_)) | Err(_));
+            has_ended || answers(setup.listen).unwrap_or(false)
+        });
+        if has_ended || !answers {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            bail!("{} does not answer: {said}", self.kind.name);
+        }
+        Ok(program)
+    }
+}
+
+/// True if a request through the load balancer is answered by an endpoint.
+fn answers(address: SocketAddr) -> Result<bool> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"GET /1k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200 ") && answer.len() > 1024)
+}
+
+fn pointsman(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+    let config = format!(
+        r#"workers = 1
+
+[admin]
+bind = "{admin}"
+
+[access_log]
+sink = "off"
+
+[listeners.web]
+bind = "{listen}"
+
+[pools.app]
+policy = "round_robin"
+endpoints = [{endpoints}]
+
+[[routes]]
+pool = "app"
+"#,
+        admin = socket::free_address()?,
+        listen = setup.listen,
+        endpoints = join(setup.endpoints, |address| format!("\"{address}\", ")),
+    );
+    let mut command = Command::new(program);
+    command
+        .args(["run", "--config"])
+        .arg(write(setup, "pointsman.toml", &config)?);
+    Ok(command)
+}
+
+fn relay(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+    let mut command = Command::new(program);
+    command.arg("relay");
+    if setup.once {
+        command.arg("--once");
+    }
+    command.arg(setup.listen.to_string());
+    command.args(setup.endpoints.iter().map(SocketAddr::to_string));
+    Ok(command)
+}
+
+fn haproxy(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+    let mut number = 0;
+    let servers = join(setup.endpoints, |address| {
+        number += 1;
+        format!("    server endpoint{number} {address}\n")
+    });
+    let config = format!(
+        "global
+    nbthread 1
+    maxconn 9000
+listen web
+    mode http
+    bind {listen}
+    timeout connect 5s
+    timeout client 5m
+    timeout server 5m
+    balance roundrobin
+    http-reuse always
+    option forwardfor
+{servers}",
+        listen = setup.listen,
+    );
+    let mut command = Command::new(program);
+    command
+        .args(["-db", "-f"])
+        .arg(write(setup, "haproxy.cfg", &config)?);
+    Ok(command)
+}
+
+fn nginx(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+    let folder = setup.folder.display();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("    {name}_temp_path {folder}/{name};\n"))
+        .concat();
+    let config = format!(
+        "daemon off;
+worker_processes 1;
+pid {folder}/pid;
+error_log stderr error;
+events {{ worker_connections 20000; }}
+http {{
+    access_log off;
+{temporary}    keepalive_timeout 5m;
+    keepalive_requests 1000000000;
+    upstream app {{
+{servers}        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {listen};
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_max_temp_file_size 0;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+",
+        servers = join(setup.endpoints, |address| format!(
+            "        server {address};\n"
+        )),
+        listen = setup.listen,
+    );
+    let mut command = Command::new(program);
+    command
+        .args(["-e", "stderr", "-c"])
+        .arg(write(setup, "nginx.conf", &config)?);
+    Ok(command)
+}
+
+fn join(endpoints: &[SocketAddr], line: impl FnMut(&SocketAddr) -> String) -> String {
+    endpoints.iter().map(line).collect()
+}
+
+fn write(setup: &Setup<'_>, name: &str, text: &str) -> Result<PathBuf> {
+    let file = setup.folder.join(name);
+    fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+const START_PATIENCE: Duration = Duration::from_secs(10);

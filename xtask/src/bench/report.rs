@@ -1,0 +1,147 @@
+//! Medians, spread and ratios, as markdown and as JSON.
+
+use serde_json::{Value, json};
+
+use super::measure::Run;
+use super::peer::{FLOOR, Peer};
+use super::scenario::{Figure, Scenario};
+
+/// Every run so far.
+pub(crate) struct Report {
+    peers: Vec<&'static str>,
+    rounds: usize,
+    seconds: f64,
+    runs: Vec<(&'static str, &'static str, Run)>,
+}
+
+impl Report {
+    pub(crate) fn new(peers: &[Peer], rounds: usize, seconds: f64) -> Self {
+        Self {
+            peers: peers.iter().map(|peer| peer.kind.name).collect(),
+            rounds,
+            seconds,
+            runs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, scenario: &Scenario, peer: &Peer, run: Run) {
+        self.runs.push((scenario.name, peer.kind.name, run));
+    }
+
+    /// True if no answer was wrong.
+    pub(crate) fn is_right(&self) -> bool {
+        self.runs.iter().all(|(_, _, run)| run.wrong == 0)
+    }
+
+    /// Everything, for other programs: `runs` has one entry for each scenario, peer and round.
+    pub(crate) fn json(&self) -> Value {
+        let runs: Vec<Value> = self
+            .runs
+            .iter()
+            .map(|(scenario, peer, run)| json!({"scenario": scenario, "peer": peer, "run": run}))
+            .collect();
+        json!({"rounds": self.rounds, "seconds": self.seconds, "runs": runs})
+    }
+
+    /// One table: a line for each peer, and a column of ratios to each.
+    pub(crate) fn table(&self, scenario: &Scenario) -> String {
+        let main = |run: &Run| run.main_figure(scenario.figure);
+        let columns = columns(scenario.figure);
+        let mut text = format!("### `{}`: {}\n\n| peer |", scenario.name, scenario.title);
+        for (title, _) in columns {
+            text += &format!(" {title} |");
+        }
+        for peer in &self.peers {
+            let name = if *peer == FLOOR { "floor" } else { peer };
+            text += &format!(" × {name} |");
+        }
+        text += " spread | notes |\n|---|";
+        text += &"--:|".repeat(columns.len() + self.peers.len() + 1);
+        text += "---|\n";
+        for peer in &self.peers {
+            let runs = self.runs_of(scenario, peer);
+            text += &format!("| {peer} |");
+            for (_, figure) in columns {
+                text += &format!(" {} |", number(median(&runs, figure)));
+            }
+            for other in &self.peers {
+                let others = median(&self.runs_of(scenario, other), &main);
+                text += &format!(" {:.2} |", median(&runs, &main) / others);
+            }
+            text += &format!(
+                " ±{:.1} % | {} |\n",
+                spread(&runs, &main) * 100.0,
+                notes(&runs)
+            );
+        }
+        text
+    }
+
+    fn runs_of(&self, scenario: &Scenario, peer: &str) -> Vec<&Run> {
+        let matching = self
+            .runs
+            .iter()
+            .filter(|(of, by, _)| *of == scenario.name && *by == peer);
+        matching.map(|(_, _, run)| run).collect()
+    }
+}
+
+type Column = (&'static str, fn(&Run) -> f64);
+
+/// The columns of a table; the ratios are of the first but in the open loop, where they are of p99.
+fn columns(figure: Figure) -> &'static [Column] {
+    match figure {
+        Figure::RunTime => &[
+            ("CPU µs/request", |run| run.cpu_us_per_request),
+            ("requests/s", |run| run.requests_per_second),
+            ("CPU %", |run| run.cpu_share * 100.0),
+        ],
+        Figure::Latency => &[
+            ("p50 µs", |run| run.p50_us),
+            ("p99 µs", |run| run.p99_us),
+            ("p99.9 µs", |run| run.p999_us),
+            ("CPU µs/request", |run| run.cpu_us_per_request),
+        ],
+        Figure::Memory => &[("KiB/connection", |run| run.memory_kib_per_connection)],
+        Figure::SystemCalls => &[("calls/request", |run| run.system_calls_per_request)],
+    }
+}
+
+fn median(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
+    let mut values: Vec<f64> = runs.iter().map(|run| figure(run)).collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+/// Half of what lies between the least and the most, as a share of the median.
+fn spread(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
+    let values = runs.iter().map(|run| figure(run));
+    let most = values.clone().fold(f64::MIN, f64::max);
+    let least = values.fold(f64::MAX, f64::min);
+    (most - least) / 2.0 / median(runs, figure)
+}
+
+/// The flags of all rounds, each once.
+fn notes(runs: &[&Run]) -> String {
+    let mut flags: Vec<&str> = runs
+        .iter()
+        .flat_map(|run| &run.flags)
+        .map(String::as_str)
+        .collect();
+    flags.sort_unstable();
+    flags.dedup();
+    flags.join("; ")
+}
+
+fn number(value: f64) -> String {
+    if value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}

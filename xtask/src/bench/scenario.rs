@@ -1,0 +1,108 @@
+//! What is measured: one row for each kind of traffic.
+
+use anyhow::{Context, Result};
+
+use crate::traffic::Pace;
+
+/// One kind of traffic, and the figure that is taken from it.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) answer_bytes: u64,
+    pub(crate) body_bytes: usize,
+    pub(crate) connections: usize,
+    pub(crate) pace: Pace,
+    pub(crate) figure: Figure,
+}
+
+/// The figure that a scenario is about.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Figure {
+    /// CPU time per request, in microseconds.
+    RunTime,
+    /// The same traffic at a fixed rate: latency, in microseconds.
+    Latency,
+    /// Memory per idle connection, in KiB.
+    Memory,
+    /// System calls per request.
+    SystemCalls,
+}
+
+/// Every scenario. To add one, add its row.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    SMALL,
+    Scenario {
+        name: "h1_100k",
+        title: "100 KiB answers, keep-alive, 64 connections",
+        path: "/100k",
+        answer_bytes: 100 * 1024,
+        ..SMALL
+    },
+    Scenario {
+        name: "h1_post",
+        title: "POST of 10 KiB, empty answers, keep-alive, 64 connections",
+        path: "/0",
+        answer_bytes: 0,
+        body_bytes: 10 * 1024,
+        ..SMALL
+    },
+    Scenario {
+        name: "h1_close",
+        title: "1 KiB answers, a new connection for each request, 64 at a time",
+        pace: Pace::OncePerConnection {
+            ask_for_close: true,
+        },
+        ..SMALL
+    },
+    Scenario {
+        name: "lat_12k",
+        title: "latency at 12,000 requests a second, open loop, 1 KiB answers, 64 connections",
+        pace: Pace::Open {
+            requests_per_second: 12_000.0,
+        },
+        figure: Figure::Latency,
+        ..SMALL
+    },
+    Scenario {
+        name: "idle",
+        title: "memory of 5,000 idle connections that made one request each",
+        connections: 5000,
+        pace: Pace::Idle,
+        figure: Figure::Memory,
+        ..SMALL
+    },
+    Scenario {
+        name: "sys_1k",
+        title: "system calls per request (strace), 1 KiB answers, keep-alive, 64 connections",
+        figure: Figure::SystemCalls,
+        ..SMALL
+    },
+];
+
+const SMALL: Scenario = Scenario {
+    name: "h1_1k",
+    title: "1 KiB answers, keep-alive, 64 connections",
+    path: "/1k",
+    answer_bytes: 1024,
+    body_bytes: 0,
+    connections: 64,
+    pace: Pace::Closed,
+    figure: Figure::RunTime,
+};
+
+impl Scenario {
+    /// Rounds beyond which nothing more is learned: counts and sizes have hardly any noise.
+    pub(crate) fn rounds_max(&self) -> usize {
+        match self.figure {
+            Figure::RunTime | Figure::Latency => usize::MAX,
+            Figure::Memory | Figure::SystemCalls => 1,
+        }
+    }
+}
+
+/// The scenario with this name.
+pub(crate) fn find(name: &str) -> Result<&'static Scenario> {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    scenario.with_context(|| format!("no such scenario: {name}"))
+}
