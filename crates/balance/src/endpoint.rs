@@ -13,7 +13,7 @@ pub struct Endpoint {
     pub name: Box<str>,
     /// Where to connect.
     pub address: Address,
-    /// Share of the traffic, 0 to 256. 0: only picked when nothing else is left.
+    /// Share of the traffic, 0 to 256. 0: only picked when no endpoint with a weight may be.
     pub weight: u32,
     /// Most requests in flight at once, over all workers.
     pub max_requests: Option<NonZeroU32>,
@@ -29,8 +29,10 @@ pub struct LoadLine {
     /// Requests in flight, those waiting for a connection included: leaving these out sends
     /// everything to the endpoint that accepts slowly.
     pub in_flight: AtomicU32,
-    /// Failures since the last success (algorithms: outlier detection, consecutive).
-    pub failures_in_row: AtomicU32,
+    /// Failures since the last success.
+    failures_in_row: AtomicU32,
+    /// Those of them that came after a connection was there.
+    connected_failures_in_row: AtomicU32,
     /// The pool's pick number at the last pick; breaks ties.
     pub last_pick: AtomicU64,
 }
@@ -75,5 +77,73 @@ impl Endpoint {
             2 => Availability::Down,
             _ => Availability::Maintenance,
         }
+    }
+
+    /// Pools go through [`crate::Pool::set_availability`], so that no worker misses it.
+    pub(crate) fn set_availability(&self, availability: Availability) {
+        self.availability
+            .store(availability as u8, Ordering::Relaxed);
+    }
+
+    /// True while one more request keeps within `max_requests`.
+    pub(crate) fn has_room(&self) -> bool {
+        self.max_requests
+            .is_none_or(|max| self.load.in_flight.load(Ordering::Relaxed) < max.get())
+    }
+
+    /// Counts one more request in flight, unless that would exceed `max_requests`. Exact over
+    /// all workers: whoever loses the race is told so.
+    pub(crate) fn reserve(&self) -> bool {
+        let in_flight = &self.load.in_flight;
+        let Some(max) = self.max_requests else {
+            in_flight.fetch_add(1, Ordering::Relaxed);
+            return true;
+        };
+        in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < max.get()).then_some(count + 1)
+            })
+            .is_ok()
+    }
+
+    /// Takes back one `reserve`.
+    pub(crate) fn release(&self) {
+        let before = self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "released more often than reserved");
+    }
+}
+
+/// Outlier detection by consecutive failures: the workers count here, the health board judges.
+impl LoadLine {
+    /// An exchange went well. Writes only if there is something to forget: in good times the
+    /// line is left alone.
+    pub fn record_success(&self) {
+        if self.failures_in_row.load(Ordering::Relaxed) != 0 {
+            self.failures_in_row.store(0, Ordering::Relaxed);
+            self.connected_failures_in_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An exchange failed after a connection was there: a reset, a time-out, a 5xx. Returns the
+    /// failures in a row, this one included.
+    pub fn record_failure(&self) -> u32 {
+        self.connected_failures_in_row
+            .fetch_add(1, Ordering::Relaxed);
+        self.record_connect_failure()
+    }
+
+    /// No connection could be made. Returns the failures in a row, this one included.
+    pub fn record_connect_failure(&self) -> u32 {
+        self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Failures since the last success.
+    pub fn failures_in_row(&self) -> u32 {
+        self.failures_in_row.load(Ordering::Relaxed)
+    }
+
+    /// True while each failure in the row was a connect failure.
+    pub fn only_connect_failures(&self) -> bool {
+        self.connected_failures_in_row.load(Ordering::Relaxed) == 0
     }
 }

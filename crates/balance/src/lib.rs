@@ -1,15 +1,40 @@
 //! Which endpoint takes a request, and whether it may: policies, health, queue, retry budget.
 //!
 //! Pure: no socket, clock, thread, lock or random seed of its own. Time and randomness are
-//! arguments; what workers share is atomics (see [`LoadLine`]).
+//! arguments; what workers share is atomics, above all the [`LoadLine`] of each endpoint.
+//!
+//! A [`Pool`] is what all workers share. Each worker has a [`Balancer`] on it, and asks that for a
+//! [`Pick`]: who may be used at all is decided there, who is best by a policy of [`POLICIES`].
+//! [`Health`] turns probes and live failures into the [`Availability`] that picks go by.
 
 mod address;
-mod endpoint;
 mod settings;
 
+mod endpoint;
+mod pool;
+
+mod balancer;
+mod rotation;
+mod tried;
+
+mod policy;
+mod queue;
+mod retry;
+
+mod health;
+
 pub use address::Address;
+pub use balancer::{Balancer, Lease, Pick, Why};
 pub use endpoint::{Availability, Endpoint, LoadLine};
+pub use health::{
+    Cause, Evidence, Health, HealthState, LiveEvidence, ProbeFailure, Transition, may_eject,
+};
+pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind};
+pub use pool::Pool;
+pub use queue::{Queue, Ticket};
+pub use retry::{RequestGuard, RetryBudget, RetryPermit, backoff};
 pub use settings::{
     Check, CheckKind, OutlierSettings, PoolSettings, QueueSettings, RetryOn, RetrySettings,
     StatusRange,
 };
+pub use tried::Tried;

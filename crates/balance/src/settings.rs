@@ -74,7 +74,7 @@ pub struct OutlierSettings {
     pub ejection: Duration,
     /// Longest ejection.
     pub ejection_max: Duration,
-    /// Never eject more than this share of the pool.
+    /// Never eject more than this share of the pool, but in a small pool one; 0: none.
     pub ejected_percent_max: u8,
 }
 

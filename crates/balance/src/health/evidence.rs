@@ -1,0 +1,146 @@
+//! What is observed of an endpoint, and what is reported of its health.
+
+use std::fmt;
+use std::time::Instant;
+
+/// One observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// A probe got what it expects.
+    ProbeSucceeded,
+    /// A probe did not.
+    ProbeFailed(ProbeFailure),
+    /// We ran a probe too late ourselves to judge by it. Discarded.
+    ProbeLate,
+    /// A live connect was refused.
+    LiveRefused,
+    /// Live requests failed.
+    LiveFailures {
+        /// Failures since the last success.
+        in_row: u32,
+        /// True if in each of them no connection could be made.
+        connect_only: bool,
+    },
+}
+
+/// What a worker saw of an endpoint; sent to the health board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveEvidence {
+    /// The pool's index in the snapshot.
+    pub pool: u32,
+    /// The endpoint's index in the pool.
+    pub endpoint: u32,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+/// Why a probe failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeFailure {
+    /// The connect was refused.
+    Refused,
+    /// Not done in time.
+    Timeout,
+    /// The connection was cut.
+    Reset,
+    /// An HTTP status that is not expected.
+    Status(u16),
+    /// The answer was not HTTP.
+    Garbage,
+    /// Any other error of the system, such as no route.
+    Other,
+}
+
+/// A change of health, ready to be reported as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// The word of the state before, or `ejected`.
+    pub from: &'static str,
+    /// The word of the state after, or `ejected`. Never equal to `from`.
+    pub to: &'static str,
+    /// Which rule led to it.
+    pub cause: Cause,
+    /// The observation that settled it; `None` if it was time alone.
+    pub evidence: Option<Evidence>,
+    /// When.
+    pub at: Instant,
+}
+
+/// The rules that change health. A closed list, for logs and metric labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The first success of an unknown endpoint.
+    FirstProbe,
+    /// One failed probe of an endpoint that was up or recovering.
+    ProbeFailed,
+    /// `fall` failed probes in a row.
+    ProbesFailed,
+    /// A refused live connect and a failed probe together.
+    RefusedLiveAndProbe,
+    /// One success of a suspect endpoint.
+    ProbeSucceeded,
+    /// `rise` successes in a row.
+    ProbesSucceeded,
+    /// The trial after being down has ended well.
+    SlowStartOver,
+    /// Live requests failed in a row.
+    ConsecutiveFailures,
+    /// The time of the ejection is over.
+    EjectionOver,
+    /// A probe succeeded that does what failed.
+    ProbeEndedEjection,
+}
+
+impl Cause {
+    /// The word in events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstProbe => "first_probe",
+            Self::ProbeFailed => "probe_failed",
+            Self::ProbesFailed => "probes_failed",
+            Self::RefusedLiveAndProbe => "refused_live_and_probe",
+            Self::ProbeSucceeded => "probe_succeeded",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::SlowStartOver => "slow_start_over",
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::EjectionOver => "ejection_over",
+            Self::ProbeEndedEjection => "probe_ended_ejection",
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProbeSucceeded => f.write_str("probe succeeded"),
+            Self::ProbeFailed(failure) => write!(f, "probe failed: {failure}"),
+            Self::ProbeLate => f.write_str("probe ran late"),
+            Self::LiveRefused => f.write_str("live connect refused"),
+            Self::LiveFailures {
+                in_row,
+                connect_only: true,
+            } => {
+                write!(f, "{in_row} failed connects in a row")
+            }
+            Self::LiveFailures {
+                in_row,
+                connect_only: false,
+            } => {
+                write!(f, "{in_row} failed requests in a row")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ProbeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("connection refused"),
+            Self::Timeout => f.write_str("timed out"),
+            Self::Reset => f.write_str("connection reset"),
+            Self::Status(status) => write!(f, "unexpected status {status}"),
+            Self::Garbage => f.write_str("answer is not HTTP"),
+            Self::Other => f.write_str("system error"),
+        }
+    }
+}

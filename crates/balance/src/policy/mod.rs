@@ -1,0 +1,50 @@
+//! How endpoints are chosen: one file a policy, and the table of them.
+//!
+//! A policy sees [`Candidates`]: endpoints of one tier, some of them full or excluded. Health,
+//! tiers and weight 0 are settled before it is asked (see `Balancer::pick`).
+
+mod candidates;
+mod first;
+mod least_request;
+mod random;
+mod round_robin;
+#[cfg(test)]
+mod tests;
+
+use fastrand::Rng;
+
+pub use candidates::Candidates;
+
+/// Every balancing policy. To add one: write its file, add its row. The config, the docs and the
+/// conformance test read this table.
+pub const POLICIES: &[PolicyKind] = &[
+    least_request::KIND,
+    round_robin::KIND,
+    random::KIND,
+    first::KIND,
+];
+
+/// The policy of a pool that names none.
+pub const DEFAULT_POLICY: &str = least_request::KIND.name;
+
+/// A row of [`POLICIES`].
+#[derive(Debug)]
+pub struct PolicyKind {
+    /// As written in the config.
+    pub name: &'static str,
+    /// One sentence for the docs.
+    pub summary: &'static str,
+    /// Makes the state that a worker keeps for a pool.
+    pub build: fn() -> Box<dyn Policy>,
+}
+
+/// A way to choose. Each worker has its own for each pool.
+pub trait Policy {
+    /// The index of an endpoint for which [`Candidates::may_pick`] holds; `None` only if it holds
+    /// for none.
+    fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize>;
+}
+
+pub(crate) fn by_name(name: &str) -> Option<&'static PolicyKind> {
+    POLICIES.iter().find(|kind| kind.name == name)
+}
