@@ -1,1 +1,23 @@
-//! control
+//! The control thread: health checks and the admin API, apart from the workers.
+//!
+//! Read `control` for the thread and its loop, `schedule` and `prober` for the probes,
+//! `health_board` for what comes of them, `admin` with `view`, `status` and `metrics` for who may
+//! look.
+//!
+//! With the request path it shares values only: it publishes availability to each
+//! [`balance::Pool`], is sent [`balance::LiveEvidence`], and reads the workers' metrics.
+
+mod control;
+
+mod prober;
+mod schedule;
+
+mod health_board;
+
+mod admin;
+mod metrics;
+mod process;
+mod status;
+mod view;
+
+pub use control::{Control, ControlInput, ListenerView};

@@ -1,0 +1,137 @@
+//! `/metrics`: what the workers count, and what only the control thread knows.
+
+use std::sync::atomic::Ordering;
+
+use balance::{Endpoint, HealthState};
+use observe::Encoder;
+
+use crate::health_board::{HealthBoard, Target, Watched};
+use crate::view::View;
+
+impl View {
+    /// The whole page in Prometheus text format.
+    pub(crate) fn metrics(&self) -> String {
+        let workers = self.registry.worker_count();
+        self.registry.render(|encoder| {
+            encode_board(&self.board(), encoder);
+            encoder
+                .gauge("pointsman_workers", "Request workers.")
+                .sample(&[], workers);
+            encoder
+                .gauge(
+                    "pointsman_build_info",
+                    "Always 1; the label tells the version.",
+                )
+                .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+            self.began.encode(encoder);
+        })
+    }
+}
+
+fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
+    let rows = rows(board);
+
+    let name = "pointsman_endpoint_state";
+    let mut family = encoder.gauge(name, "1 for the state that active checks say, else 0.");
+    for row in &rows {
+        for state in STATES {
+            let [pool, endpoint] = row.labels;
+            let is_it = u8::from(row.watched.health.state() == state);
+            family.sample(&[pool, endpoint, ("state", state.as_str())], is_it);
+        }
+    }
+
+    type Of = fn(&Row<'_>) -> u32;
+    let gauges: [(&str, &str, Of); 3] = [
+        (
+            "pointsman_endpoint_ejected",
+            "1 while live failures keep the endpoint out of rotation.",
+            |row| row.watched.health.is_ejected().into(),
+        ),
+        (
+            "pointsman_endpoint_requests_in_flight",
+            "Requests that the endpoint has not finished.",
+            |row| row.endpoint.load.in_flight.load(Ordering::Relaxed),
+        ),
+        (
+            "pointsman_endpoint_weight",
+            "Share of the traffic, 0 to 256.",
+            |row| row.endpoint.weight,
+        ),
+    ];
+    for (name, help, of) in gauges {
+        let mut family = encoder.gauge(name, help);
+        for row in &rows {
+            family.sample(&row.labels, of(row));
+        }
+    }
+
+    let name = "pointsman_endpoint_ejections_total";
+    let mut family = encoder.counter(name, "Times that live failures took the endpoint out.");
+    for row in &rows {
+        family.sample(&row.labels, row.watched.ejections);
+    }
+
+    let name = "pointsman_endpoint_checks_total";
+    let help = "Probes by outcome; those that we ran late ourselves are discarded.";
+    let mut family = encoder.counter(name, help);
+    for (row, target) in rows.iter().filter_map(Row::with_target) {
+        let [pool, endpoint] = row.labels;
+        let outcomes = [
+            ("succeeded", target.succeeded),
+            ("failed", target.failed),
+            ("discarded", target.discarded),
+        ];
+        for (outcome, count) in outcomes {
+            family.sample(&[pool, endpoint, ("outcome", outcome)], count);
+        }
+    }
+
+    let name = "pointsman_endpoint_check_latency_seconds";
+    let mut family = encoder.gauge(name, "How long the last probe took.");
+    for (row, target) in rows.iter().filter_map(Row::with_target) {
+        if let Some(last) = &target.last {
+            family.sample(&row.labels, last.latency.as_secs_f64());
+        }
+    }
+}
+
+/// An endpoint, from every side.
+struct Row<'a> {
+    labels: [(&'static str, &'a str); 2],
+    endpoint: &'a Endpoint,
+    watched: &'a Watched,
+    target: Option<&'a Target>,
+}
+
+impl<'a> Row<'a> {
+    fn with_target(&self) -> Option<(&Self, &'a Target)> {
+        Some((self, self.target?))
+    }
+}
+
+fn rows(board: &HealthBoard) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for pool in &board.pools {
+        for (endpoint, watched) in pool.pool.endpoints.iter().zip(&pool.endpoints) {
+            rows.push(Row {
+                labels: [
+                    ("pool", &pool.pool.settings.name),
+                    ("endpoint", &endpoint.name),
+                ],
+                endpoint,
+                watched,
+                target: board.target_of(watched),
+            });
+        }
+    }
+    rows
+}
+
+const STATES: [HealthState; 5] = [
+    HealthState::Unknown,
+    HealthState::Up,
+    HealthState::Suspect,
+    HealthState::Down,
+    HealthState::Recovering,
+];
