@@ -1,0 +1,86 @@
+//! A config from the command line: `--listen :8080 --to 127.0.0.1:3001 --to 127.0.0.1:3002`.
+
+use std::collections::BTreeMap;
+
+use crate::compile::{Names, compile};
+use crate::problem::{Problems, Source};
+use crate::raw::{RawConfig, RawListener, RawPool};
+use crate::spanned::{At, OneOrMany, Place, StringOr};
+use crate::text::finish;
+use crate::{Snapshot, load};
+
+/// The config of one listener `web` on the addresses of `listen` and one pool `app` with the
+/// endpoints of `to`, all else by default. The addresses are those of the file: `:8080` listens
+/// on every IPv4 address, `:3001` or `3001` is an endpoint on this machine.
+///
+/// It takes the way of a file from `Raw*` on, so that it keeps the same rules; problems point
+/// into the flags.
+pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems> {
+    let mut line = String::new();
+    let mut words = |flag: &str, values: &[String]| -> Vec<At<String>> {
+        let word = |value: &String| At::new(append(&mut line, flag, value), value.clone());
+        values.iter().map(word).collect()
+    };
+    let binds = words("--listen", listen);
+    let endpoints = words("--to", to);
+    let whole = 0..line.len();
+
+    let mut problems = Problems::default();
+    for (flag, values) in [("--listen", &binds), ("--to", &endpoints)] {
+        if values.is_empty() {
+            problems.error(None, format!("`{flag}` is missing"));
+        }
+    }
+    let listener = RawListener {
+        bind: OneOrMany {
+            place: whole.clone(),
+            list: binds,
+        },
+        protocol: None,
+        limits: None,
+        timeouts: None,
+    };
+    let endpoints = endpoints
+        .into_iter()
+        .map(|At { place, value }| At::new(place, StringOr::String(value)))
+        .collect();
+    let pool = RawPool {
+        policy: None,
+        endpoints: At::new(whole.clone(), endpoints),
+        check: None,
+        outlier: None,
+        retry: None,
+        timeouts: None,
+        queue: None,
+        fail: None,
+    };
+    let named = |name: &str| At::new(whole.clone(), name.to_owned());
+    let raw = RawConfig {
+        listeners: BTreeMap::from([(named("web"), listener)]),
+        pools: BTreeMap::from([(named("app"), pool)]),
+        ..RawConfig::default()
+    };
+    let names = Names {
+        listeners: ["web".to_owned()].into(),
+        pools: ["app".to_owned()].into(),
+    };
+    let source = Source::behind(&[], "command line".into(), line);
+    if problems.has_errors() {
+        problems.sources = vec![source];
+        return Err(problems);
+    }
+    let snapshot = compile(raw, &names, &load::resolve, &mut problems);
+    finish(snapshot, vec![source], problems).map(|loaded| loaded.snapshot)
+}
+
+/// Adds a flag to the line, as it would be typed, and returns the place of its value.
+fn append(line: &mut String, flag: &str, value: &str) -> Place {
+    if !line.is_empty() {
+        line.push(' ');
+    }
+    line.push_str(flag);
+    line.push(' ');
+    let start = line.len();
+    line.push_str(value);
+    start..line.len()
+}

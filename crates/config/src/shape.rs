@@ -1,0 +1,260 @@
+//! Holds a parsed file against the schema: unknown keys, wrong types, missing keys, numbers out of
+//! range. All of them, where serde would stop at the first.
+//!
+//! What is wrong is reported and left out; what remains always becomes a `RawConfig`, so that its
+//! meaning can be checked in the same run.
+
+use std::ops::Range;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
+
+use crate::problem::Problems;
+use crate::spanned::Place;
+use crate::{later, suggest};
+
+/// The schema of a config file.
+pub(crate) struct Shape(Value);
+
+impl Shape {
+    pub(crate) fn new() -> Self {
+        Self(crate::schema::value())
+    }
+
+    /// The document without what does not fit. Places are moved by `base`, the beginning of the
+    /// file among all files.
+    pub(crate) fn conform<'i>(
+        &self,
+        document: Spanned<DeTable<'i>>,
+        base: usize,
+        problems: &mut Problems,
+    ) -> Spanned<DeTable<'i>> {
+        let mut walk = Walk {
+            root: &self.0,
+            base,
+            path: String::new(),
+            problems,
+        };
+        let place = walk.place(document.span());
+        let table = walk.table(&self.0, document.into_inner(), place.clone());
+        Spanned::new(place, table.unwrap_or_default())
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    base: usize,
+    /// Where in the config we are, as `later::note` spells it.
+    path: String,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Walk<'a> {
+    fn place(&self, span: Range<usize>) -> Place {
+        span.start + self.base..span.end + self.base
+    }
+
+    /// `name` is where to point when something is missing from the value.
+    fn value<'i>(
+        &mut self,
+        schema: &'a Value,
+        value: Spanned<DeValue<'i>>,
+        name: Option<Place>,
+    ) -> Option<Spanned<DeValue<'i>>> {
+        let place = self.place(value.span());
+        let forms = self.forms(schema);
+        let found = json_type(value.get_ref());
+        let Some(form) = forms.iter().find(|form| form["type"] == found) else {
+            self.wrong_type(&forms, value.get_ref(), place);
+            return None;
+        };
+        let value = match value.into_inner() {
+            DeValue::Table(table) => {
+                let name = name.unwrap_or_else(|| place.clone());
+                DeValue::Table(self.table(form, table, name)?)
+            }
+            DeValue::Array(array) => DeValue::Array(self.array(form, array)),
+            DeValue::String(text) => {
+                self.check_choice(form, &text, &place)?;
+                DeValue::String(text)
+            }
+            DeValue::Integer(integer) => {
+                self.check_range(form, &integer, &place)?;
+                DeValue::Integer(integer)
+            }
+            other => other,
+        };
+        Some(Spanned::new(place, value))
+    }
+
+    fn table<'i>(
+        &mut self,
+        schema: &'a Value,
+        table: DeTable<'i>,
+        name: Place,
+    ) -> Option<DeTable<'i>> {
+        let keys = schema.get("properties").and_then(Value::as_object);
+        let any_key = schema.get("additionalProperties").filter(|s| s.is_object());
+        let mut present = Vec::new();
+        let mut kept = DeTable::new();
+        for (key, value) in table {
+            let place = self.place(key.span());
+            let known = keys.and_then(|keys| keys.get(&**key.get_ref()));
+            let length = self.path.len();
+            if !self.path.is_empty() {
+                self.path.push('.');
+            }
+            self.path.push_str(if known.is_none() && any_key.is_some() {
+                "*"
+            } else {
+                key.get_ref()
+            });
+            match known.or(any_key) {
+                None => present.extend(self.unknown_key(keys, key.get_ref(), place)),
+                Some(schema) => {
+                    present.push(key.get_ref().to_string());
+                    if let Some(value) = self.value(schema, value, Some(place.clone())) {
+                        kept.insert(Spanned::new(place, key.into_inner()), value);
+                    }
+                }
+            }
+            self.path.truncate(length);
+        }
+
+        let required = schema.get("required").and_then(Value::as_array);
+        let mut complete = true;
+        for key in required.into_iter().flatten().filter_map(Value::as_str) {
+            if !present.iter().any(|present| present == key) {
+                let problem = self
+                    .problems
+                    .error(name.clone(), format!("`{key}` is missing"));
+                let description = keys.and_then(|keys| keys[key]["description"].as_str());
+                if let Some(description) = description {
+                    problem.help(format!("`{key}`: {}", description.replace('\n', " ")));
+                }
+            }
+            complete &= kept.contains_key(key);
+        }
+        complete.then_some(kept)
+    }
+
+    fn array<'i>(&mut self, schema: &'a Value, array: DeArray<'i>) -> DeArray<'i> {
+        array
+            .into_iter()
+            .filter_map(|element| self.value(&schema["items"], element, None))
+            .collect()
+    }
+
+    /// Returns the key that was meant, if that is plain: it need not be reported as missing.
+    fn unknown_key(
+        &mut self,
+        keys: Option<&serde_json::Map<String, Value>>,
+        key: &str,
+        place: Place,
+    ) -> Option<String> {
+        if let Some(note) = later::note(&self.path) {
+            let message = format!("`{key}` is not supported in this version");
+            self.problems.error(place, message).help(note);
+            return None;
+        }
+        let keys = keys.into_iter().flatten().map(|(key, _)| key.as_str());
+        let problem = self.problems.error(place, format!("unknown key `{key}`"));
+        problem.help = suggest::help(key, keys.clone());
+        suggest::similar(key, keys).map(str::to_owned)
+    }
+
+    fn wrong_type(&mut self, forms: &[&Value], value: &DeValue<'_>, place: Place) {
+        let article = |name| match name {
+            "object" => "a table",
+            "array" => "a list",
+            "integer" => "an integer",
+            "boolean" => "true or false",
+            _ => "a string",
+        };
+        let expected: Vec<&str> = forms
+            .iter()
+            .filter_map(|form| form["type"].as_str().map(article))
+            .collect();
+        let found = match value {
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Datetime(_) => "a date or time",
+            other => article(json_type(other)),
+        };
+        let message = format!("expected {}, found {found}", expected.join(" or "));
+        let problem = self.problems.error(place, message);
+        let kind = json_type(value);
+        if kind == "object"
+            && let Some(note) = later::note(&format!("{} = table", self.path))
+        {
+            problem.help(format!("not supported in this version: {note}"));
+        } else if expected.contains(&"a string") && !matches!(kind, "object" | "array") {
+            problem.help("write it in quotes");
+        }
+    }
+
+    fn check_choice(&mut self, form: &Value, text: &str, place: &Place) -> Option<()> {
+        let Some(choices) = form.get("enum").and_then(Value::as_array) else {
+            return Some(());
+        };
+        let choices = choices.iter().filter_map(Value::as_str);
+        if choices.clone().any(|choice| choice == text) {
+            return Some(());
+        }
+        let path = &self.path;
+        if let Some(note) = later::note(&format!("{path} = {text}")) {
+            let message = format!("`{text}` is not supported in this version");
+            self.problems.error(place.clone(), message).help(note);
+        } else {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            let message = format!("`{text}` is no value of `{key}`");
+            let problem = self.problems.error(place.clone(), message);
+            problem.help = suggest::help(text, choices);
+        }
+        None
+    }
+
+    fn check_range(&mut self, form: &Value, integer: &DeInteger<'_>, place: &Place) -> Option<()> {
+        let min = form["minimum"].as_i64().unwrap_or(0);
+        // Every number of the config fits 32 bits; schemars leaves this bound to the format.
+        let max = form["maximum"].as_i64().unwrap_or(u32::MAX.into());
+        let digits = integer.as_str();
+        let fits = i64::from_str_radix(digits, integer.radix())
+            .is_ok_and(|number| (min..=max).contains(&number));
+        if !fits {
+            let message = format!("{integer} is out of range, {min} to {max}");
+            self.problems.error(place.clone(), message);
+        }
+        fits.then_some(())
+    }
+
+    /// The forms that a value may have, each with a type of its own.
+    fn forms(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let schema = match schema.get("$ref").and_then(Value::as_str) {
+            Some(reference) => self
+                .root
+                .pointer(reference.trim_start_matches('#'))
+                .expect("a schema refers to its own definitions"),
+            None => schema,
+        };
+        match schema.get("anyOf").and_then(Value::as_array) {
+            Some(forms) => forms.iter().flat_map(|form| self.forms(form)).collect(),
+            None => vec![schema],
+        }
+    }
+}
+
+/// The type as a JSON Schema calls it.
+fn json_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "string",
+        DeValue::Integer(_) => "integer",
+        DeValue::Boolean(_) => "boolean",
+        DeValue::Array(_) => "array",
+        DeValue::Table(_) => "object",
+        DeValue::Float(_) => "number",
+        // JSON has none, and no key takes one.
+        DeValue::Datetime(_) => "datetime",
+    }
+}
