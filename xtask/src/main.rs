@@ -5,6 +5,8 @@
 //! event loop), `relay` (the floor of the benchmark), `recorder` (an endpoint that remembers).
 
 mod bench;
+mod http;
+mod interop;
 mod process;
 mod relay;
 mod socket;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
 fn run(chore: &str, arguments: &[String]) -> Result<bool> {
     match chore {
         "bench" => bench::run(arguments),
+        "interop" => interop::run(arguments),
+        "recorder" => interop::run_recorder(arguments).map(|()| true),
         "traffic" => traffic::run().map(|()| true),
         "relay" => relay::run(arguments).map(|()| true),
         "" | "help" | "--help" | "-h" => {

@@ -5,14 +5,14 @@
 //! one worker. Everything else is the peer's default.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::http;
 use crate::process::{self, Program};
 use crate::socket;
 
@@ -99,7 +99,7 @@ impl Peer {
         let mut has_ended = false;
         let answers = process::wait_until(START_PATIENCE, || {
             has_ended = matches!(program.child().try_wait(), Ok(Some(_)) | Err(_));
-            has_ended || answers(setup.listen).unwrap_or(false)
+            has_ended || answers(setup.listen)
         });
         if has_ended || !answers {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -110,13 +110,8 @@ impl Peer {
 }
 
 /// True if a request through the load balancer is answered by an endpoint.
-fn answers(address: SocketAddr) -> Result<bool> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(b"GET /1k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer.starts_with(b"HTTP/1.1 200 ") && answer.len() > 1024)
+fn answers(address: SocketAddr) -> bool {
+    http::get(address, "/1k").is_ok_and(|answer| answer.status == 200 && answer.body.len() == 1024)
 }
 
 fn pointsman(program: &Path, setup: &Setup<'_>) -> Result<Command> {

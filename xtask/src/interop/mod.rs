@@ -1,0 +1,120 @@
+//! `cargo xtask interop`: the release build between real clients and real servers.
+//!
+//! Every scenario is a function named by what it shows. It starts its own endpoints and its own
+//! load balancer, breaks something where that is the point, and fails with a sentence. Everything
+//! listens on free ports of 127.0.0.1 and ends with its scenario.
+//!
+//! Read `scenarios` first, `failover` for the harder half, then the parts they are made of:
+//! `tools` (what must be installed), `endpoint`, `balancer`, `recorder`.
+
+mod balancer;
+mod endpoint;
+mod failover;
+mod recorder;
+mod scenarios;
+mod tools;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+use tools::Tools;
+
+pub(crate) use recorder::run as run_recorder;
+
+/// What a scenario is given.
+pub(crate) struct Lab {
+    pub(crate) tools: Tools,
+}
+
+/// A scenario: what it shows, what it needs and how it is done.
+struct Scenario {
+    name: &'static str,
+    /// Programs without which it cannot run.
+    needs: &'static [&'static str],
+    run: fn(&Lab) -> Result<()>,
+}
+
+/// Turns functions into rows whose name is the function's name in words.
+macro_rules! scenarios {
+    ($($module:ident::$function:ident needs $needs:expr,)*) => {
+        &[$(Scenario {
+            name: stringify!($function),
+            needs: &$needs,
+            run: $module::$function,
+        },)*]
+    };
+}
+
+/// Every scenario, in the order they run.
+const SCENARIOS: &[Scenario] = scenarios![
+    scenarios::curl_gets_files_from_python_and_nginx_behind_one_address needs ["curl", "python3", "nginx"],
+    scenarios::curl_downloads_and_uploads_64_mib_byte_by_byte needs ["curl", "nginx"],
+    scenarios::wrk_sees_no_error_on_64_connections needs ["wrk", "nginx"],
+    scenarios::an_upgraded_connection_carries_bytes_both_ways needs [],
+    scenarios::sigterm_lets_the_request_in_hand_finish needs [],
+    scenarios::ctrl_c_lets_the_request_in_hand_finish needs [],
+    failover::a_killed_python_server_costs_no_request_and_comes_back needs ["curl", "python3"],
+    failover::a_killed_nginx_costs_no_request_and_comes_back needs ["curl", "nginx"],
+    failover::no_post_is_executed_twice_when_an_endpoint_is_killed needs [],
+    failover::a_frozen_endpoint_costs_its_time_out_and_is_taken_out needs ["nginx"],
+];
+
+/// Runs all scenarios, or those whose name contains a word that was given.
+pub(crate) fn run(arguments: &[String]) -> Result<bool> {
+    let mut may_miss = false;
+    let mut words = Vec::new();
+    for argument in arguments {
+        match argument.as_str() {
+            "--allow-missing" => may_miss = true,
+            "--help" | "-h" => {
+                println!("{HELP}");
+                return Ok(true);
+            }
+            option if option.starts_with('-') => bail!("no such option: {option}\n{HELP}"),
+            word => words.push(word),
+        }
+    }
+    process::raise_limits()?;
+    let lab = Lab {
+        tools: Tools::find(may_miss)?,
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for scenario in SCENARIOS {
+        let words_match = words.is_empty() || words.iter().any(|word| scenario.name.contains(word));
+        if !words_match {
+            continue;
+        }
+        let name = scenario.name.replace('_', " ");
+        if let Some(missing) = scenario.needs.iter().find(|tool| !lab.tools.has(tool)) {
+            println!("skipped  {name}: {missing} is not installed");
+            continue;
+        }
+        let start = Instant::now();
+        let result = (scenario.run)(&lab);
+        let seconds = start.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => {
+                passed += 1;
+                println!("ok       {name} ({seconds:.1} s)");
+            }
+            Err(error) => {
+                failed += 1;
+                println!("FAIL     {name} ({seconds:.1} s): {error:#}");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+const HELP: &str = "\
+cargo xtask interop [--allow-missing] [WORD ...]
+
+Runs the release build between real clients (curl, wrk) and real servers (python3, nginx), kills
+and freezes them, and prints ok or FAIL for each scenario. With words, only the scenarios whose
+name contains one of them. A program that is missing is an error; with --allow-missing the
+scenarios that need it are skipped. For example:
+
+    cargo xtask interop killed";
