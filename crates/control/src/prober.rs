@@ -205,3 +205,205 @@ const STATUS_LINE_BYTES: usize = 13;
 
 /// A response longer than this is cut; a health check should not be a download.
 const REST_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::{Endpoint, Peer, Reply, Step};
+
+    /// Long enough that a busy machine answers within it.
+    const PATIENT: Duration = Duration::from_secs(10);
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(work)
+    }
+
+    fn outcome(endpoint: &Endpoint, kind: CheckKind, timeout: Duration) -> Evidence {
+        let address = match endpoint.peer() {
+            Peer::Tcp(address) => Address::Tcp(*address),
+            Peer::Unix(path) => Address::Unix(path.clone()),
+        };
+        let check = Check {
+            kind,
+            timeout,
+            ..Check::default()
+        };
+        run(probe(&address, &check)).evidence
+    }
+
+    fn http() -> CheckKind {
+        CheckKind::Http {
+            path: "/healthz?deep=1".into(),
+            host: None,
+            expect: vec![StatusRange { from: 200, to: 399 }],
+        }
+    }
+
+    #[test]
+    fn a_connect_is_enough_for_a_tcp_check() {
+        let endpoint = Endpoint::start(|_| Reply::hang());
+        assert_eq!(
+            outcome(&endpoint, CheckKind::Tcp, PATIENT),
+            Evidence::ProbeSucceeded
+        );
+        endpoint.stop_listening();
+        assert_eq!(
+            outcome(&endpoint, CheckKind::Tcp, PATIENT),
+            Evidence::ProbeFailed(ProbeFailure::Refused)
+        );
+    }
+
+    #[test]
+    fn an_http_check_asks_for_its_path_and_says_who_asks() {
+        let endpoint = Endpoint::start(|_| Reply::ok("fine"));
+        assert_eq!(
+            outcome(&endpoint, http(), PATIENT),
+            Evidence::ProbeSucceeded
+        );
+        let request = endpoint.request();
+        assert_eq!(
+            (request.head.word(0), request.head.word(1)),
+            ("GET", "/healthz?deep=1")
+        );
+        let agent = format!("pointsman/{} health-check", env!("CARGO_PKG_VERSION"));
+        assert_eq!(request.head.field("user-agent"), Some(agent.as_str()));
+        assert_eq!(
+            request.head.field("host"),
+            Some(endpoint.address().to_string().as_str())
+        );
+        assert_eq!(request.head.field("connection"), Some("close"));
+    }
+
+    #[test]
+    fn only_expected_statuses_succeed() {
+        for status in [200, 204, 301, 399] {
+            let endpoint = Endpoint::start(move |_| Reply::status(status));
+            assert_eq!(
+                outcome(&endpoint, http(), PATIENT),
+                Evidence::ProbeSucceeded,
+                "{status}"
+            );
+        }
+        for status in [199, 400, 404, 503] {
+            let endpoint = Endpoint::start(move |_| {
+                Reply::raw(format!("HTTP/1.0 {status} x\r\nContent-Length: 0\r\n\r\n"))
+            });
+            assert_eq!(
+                outcome(&endpoint, http(), PATIENT),
+                Evidence::ProbeFailed(ProbeFailure::Status(status))
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_in_pieces_is_an_answer() {
+        let endpoint = Endpoint::start(|_| {
+            let pieces = [
+                &b"HTT"[..],
+                b"P/1.1 2",
+                b"00 OK\r\n",
+                b"Content-Length: 0\r\n\r\n",
+            ];
+            Reply::steps(pieces.map(|piece| Step::Send(piece.to_vec())).to_vec())
+        });
+        assert_eq!(
+            outcome(&endpoint, http(), PATIENT),
+            Evidence::ProbeSucceeded
+        );
+    }
+
+    #[test]
+    fn each_bad_end_has_its_name() {
+        let endings = [
+            (Reply::reset(), ProbeFailure::Reset),
+            (Reply::steps(vec![Step::Close]), ProbeFailure::Reset),
+            (Reply::raw("HTTP/1.1 2").close(), ProbeFailure::Garbage),
+            (
+                Reply::raw("220 mail.example ESMTP\r\n"),
+                ProbeFailure::Garbage,
+            ),
+            (Reply::raw("HTTP/1.1 +20 OK\r\n\r\n"), ProbeFailure::Garbage),
+            (
+                Reply::raw("HTTP/1.1 2000 OK\r\n\r\n"),
+                ProbeFailure::Garbage,
+            ),
+            (Reply::raw("HTTP/2.0 200 OK\r\n\r\n"), ProbeFailure::Garbage),
+        ];
+        for (reply, failure) in endings {
+            let shown = format!("{reply:?}");
+            let endpoint = Endpoint::start(move |_| reply.clone());
+            assert_eq!(
+                outcome(&endpoint, http(), PATIENT),
+                Evidence::ProbeFailed(failure),
+                "{shown}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_endpoint_costs_the_timeout_and_no_more() {
+        let endpoint = Endpoint::start(|_| Reply::hang());
+        let check = Check {
+            kind: http(),
+            ..Check::default()
+        };
+        let report = probe(&Address::Tcp(endpoint.address()), &check).await;
+        assert_eq!(
+            report.evidence,
+            Evidence::ProbeFailed(ProbeFailure::Timeout)
+        );
+        assert_eq!(report.latency, check.timeout);
+    }
+
+    #[test]
+    fn a_unix_socket_is_probed_like_a_port() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("endpoint.sock");
+        let endpoint = Endpoint::start_unix(&path, |_| Reply::ok(""));
+        assert_eq!(
+            outcome(&endpoint, http(), PATIENT),
+            Evidence::ProbeSucceeded
+        );
+        assert_eq!(endpoint.request().head.field("host"), Some("localhost"));
+        drop(endpoint);
+        let report = run(probe(&Address::Unix(path), &Check::default()));
+        assert_eq!(
+            report.evidence,
+            Evidence::ProbeFailed(ProbeFailure::Refused)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_stood_still_blames_itself() {
+        let timeout = Duration::from_secs(1);
+        let begin = Instant::now();
+        let (result, late_by) = watched(std::future::pending(), begin, timeout).await;
+        assert!(result.is_err());
+        assert_eq!(late_by, Duration::ZERO, "it was the endpoint");
+
+        for stand_still in [Duration::from_millis(900), Duration::from_secs(60)] {
+            let begin = Instant::now();
+            let stalled = async {
+                tokio::time::advance(stand_still).await;
+                std::future::pending().await
+            };
+            let (result, late_by) = watched(stalled, begin, timeout).await;
+            assert!(result.is_err());
+            assert!(late_by > timeout / 2, "late by {late_by:?}");
+        }
+    }
+
+    #[test]
+    fn what_this_host_lacks_is_not_the_endpoints_fault() {
+        for code in [libc::EMFILE, libc::EADDRNOTAVAIL] {
+            let problem = Problem::from(io::Error::from_raw_os_error(code));
+            assert!(matches!(problem, Problem::Ours), "{problem:?}");
+        }
+        let problem = Problem::from(io::Error::from_raw_os_error(libc::EHOSTUNREACH));
+        assert!(
+            matches!(problem, Problem::Endpoint(ProbeFailure::Other)),
+            "{problem:?}"
+        );
+    }
+}

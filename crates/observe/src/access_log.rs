@@ -145,6 +145,9 @@ pub struct LogBuffer {
 }
 
 impl LogBuffer {
+    /// How long a line may stay in the buffer.
+    pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+
     /// Nobody reads lines: do not bother to format them.
     pub fn is_off(&self) -> bool {
         self.batches.is_none()
@@ -194,9 +197,6 @@ impl LogBuffer {
             self.drop_lines();
         }
     }
-
-    /// How long a line may stay in the buffer.
-    pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
     fn drop_lines(&mut self) {
         self.metrics.log_lines_dropped.add(self.lines);

@@ -128,11 +128,6 @@ impl ByClass {
         self.0[usize::from((status / 100).clamp(1, 5)) - 1].increment();
     }
 
-    /// Responses of a class, 1 to 5.
-    pub fn of_class(&self, class: usize) -> u64 {
-        self.0[class - 1].value()
-    }
-
     /// Responses of every class.
     pub fn sum(&self) -> u64 {
         self.0.iter().map(Counter::value).sum()
@@ -535,3 +530,88 @@ fn durations(
 
 /// The values of the label `code`.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn registry() -> Arc<Registry> {
+        Registry::new(Shape {
+            listeners: vec!["web".into()],
+            routes: vec!["a".into(), "b".into()],
+            pools: vec![PoolShape {
+                name: "app".into(),
+                endpoints: vec!["blue".into(), "green".into()],
+            }],
+            failures: &["connection_timeout"],
+            outcomes: &["ok", "reset"],
+        })
+    }
+
+    #[track_caller]
+    fn assert_line(page: &str, line: &str) {
+        assert!(
+            page.lines().any(|found| found == line),
+            "no line {line:?} in\n{page}"
+        );
+    }
+
+    #[test]
+    fn a_page_adds_up_all_workers() {
+        let registry = registry();
+        let workers = [registry.worker(), registry.worker()];
+        for worker in &workers {
+            worker.listeners[0].bytes_sent.add(10);
+            worker.routes[1].requests.count(200);
+            worker.routes[1].failures[0].increment();
+            worker.routes[1].total.observe(Duration::from_millis(2));
+            worker.pools[0].requests_queued.increment();
+            worker.pools[0].queue_time.observe(Duration::from_secs(1));
+            worker.pools[0].endpoints[1].attempts[1].increment();
+            worker.pools[0].endpoints[1]
+                .first_byte
+                .observe(Duration::from_secs(100));
+            worker.log_lines_dropped.increment();
+        }
+        // Opened here, closed there.
+        workers[0].listeners[0].connections_open.set(3);
+        workers[1].listeners[0].connections_open.decrement();
+
+        let page = registry.render(|encoder| encoder.gauge("extra", "More.").sample(&[], 7));
+        for line in [
+            "pointsman_listener_sent_bytes_total{listener=\"web\"} 20",
+            "pointsman_listener_connections_open{listener=\"web\"} 2",
+            "pointsman_route_requests_total{route=\"a\",code=\"2xx\"} 0",
+            "pointsman_route_requests_total{route=\"b\",code=\"2xx\"} 2",
+            "pointsman_route_failures_total{route=\"b\",failure=\"connection_timeout\"} 2",
+            "pointsman_route_duration_seconds_bucket{route=\"b\",le=\"0.001\"} 0",
+            "pointsman_route_duration_seconds_bucket{route=\"b\",le=\"0.0025\"} 2",
+            "pointsman_route_duration_seconds_sum{route=\"b\"} 0.004",
+            "pointsman_pool_queue_length{pool=\"app\"} 2",
+            "pointsman_pool_queue_seconds_count{pool=\"app\"} 2",
+            "pointsman_endpoint_attempts_total{pool=\"app\",endpoint=\"green\",outcome=\"reset\"} 2",
+            "pointsman_endpoint_first_byte_seconds_bucket{pool=\"app\",endpoint=\"green\",le=\"60\"} 0",
+            "pointsman_endpoint_first_byte_seconds_bucket{pool=\"app\",endpoint=\"green\",le=\"+Inf\"} 2",
+            "pointsman_access_log_lines_dropped_total 2",
+            "extra 7",
+        ] {
+            assert_line(&page, line);
+        }
+        assert_eq!(
+            registry.sum(|worker| worker.listeners[0].bytes_sent.value()),
+            20
+        );
+        assert_eq!(registry.worker_count(), 2);
+    }
+
+    #[test]
+    fn any_number_counts_as_some_class() {
+        let requests = ByClass::default();
+        for status in [0, 100, 204, 301, 404, 500, 999, u16::MAX] {
+            requests.count(status);
+        }
+        assert_eq!(requests.0.each_ref().map(Counter::value), [2, 1, 1, 1, 3]);
+        assert_eq!(requests.sum(), 8);
+    }
+}

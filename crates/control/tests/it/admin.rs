@@ -1,0 +1,225 @@
+//! What the admin API answers, and to whom.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use balance::{Availability, CheckKind, Evidence};
+use serde_json::{Value, json};
+use testkit::{Endpoint, Reply};
+
+use crate::exposition;
+use crate::setup::{Setup, http, pool};
+
+/// Two pools on one endpoint that is up.
+fn setup() -> (Endpoint, Setup) {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let setup = Setup::start(vec![
+        pool("app", http(), &[endpoint.address()]),
+        pool("unchecked", CheckKind::Off, &[endpoint.address()]),
+    ]);
+    setup.await_availability(0, 0, Availability::Up);
+    (endpoint, setup)
+}
+
+#[test]
+fn status_shows_every_endpoint_with_its_health_and_its_past() {
+    let (endpoint, setup) = setup();
+    setup.worker.pools[0].endpoints[0].requests.count(200);
+    setup.worker.pools[0].endpoints[0].requests.count(503);
+
+    let response = setup.get("/status");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.field("content-type"), Some("application/json"));
+    let mut status: Value = serde_json::from_str(&response.text()).unwrap();
+    let address = endpoint.address().to_string();
+
+    let checked = &mut status["pools"][0]["endpoints"][0];
+    // What depends on the time of day or on chance is taken out, and has to be there.
+    let since = checked["since"].take();
+    assert!(since.as_str().unwrap().ends_with('Z'), "{since}");
+    assert!(checked["probe_successes_in_row"].take().as_u64().unwrap() >= 1);
+    let mut probe = checked["last_probe"].take();
+    assert!(probe["time"].take().is_string());
+    assert!(probe["latency_seconds"].take().as_f64().unwrap() > 0.0);
+    assert_eq!(probe["outcome"], "probe succeeded");
+    let mut transition = checked["transitions"].take();
+    assert_eq!(transition[0]["time"].take(), since);
+    assert_eq!(
+        transition,
+        json!([{"time": null, "from": "unknown", "to": "up", "cause": "first_probe",
+                "evidence": "probe succeeded"}])
+    );
+    assert_eq!(
+        *checked,
+        json!({
+            "name": address,
+            "address": address,
+            "weight": 1,
+            "max_requests": 100,
+            "requests_in_flight": 0,
+            "requests": 2,
+            "availability": "up",
+            "state": "up",
+            "ejected": false,
+            "since": null,
+            "probe_successes_in_row": null,
+            "probe_failures_in_row": 0,
+            "request_failures_in_row": 0,
+            "last_probe": null,
+            "transitions": null,
+        })
+    );
+
+    assert_eq!(status["pools"][0]["name"], "app");
+    assert_eq!(status["pools"][0]["policy"], balance::DEFAULT_POLICY);
+    assert_eq!(status["pools"][0]["requests_queued"], 0);
+    assert_eq!(
+        status["pools"][1]["endpoints"][0]["last_probe"],
+        Value::Null
+    );
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["workers"], 1);
+    assert!(status["uptime_seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(
+        status["listeners"],
+        json!([{"name": "web", "addresses": ["127.0.0.1:8080"]}])
+    );
+}
+
+#[test]
+fn metrics_keep_the_format_and_show_what_workers_and_checks_counted() {
+    let (_endpoint, setup) = setup();
+    setup.worker.listeners[0].connections_accepted.add(3);
+    setup.worker.routes[1].requests.count(204);
+    setup.worker.routes[1].failures[1].increment();
+    setup.worker.routes[1]
+        .total
+        .observe(Duration::from_millis(7));
+    setup.worker.pools[0].endpoints[0].attempts[0].add(5);
+
+    let response = setup.get("/metrics");
+    assert_eq!(
+        response.field("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let page = exposition::parse(&response.text());
+    let route = ("route", "odd \"name\"\\");
+    type Labels<'a> = &'a [(&'a str, &'a str)];
+    let expected: [(&str, Labels<'_>, f64); 11] = [
+        (
+            "pointsman_listener_connections_accepted_total",
+            &[("listener", "web")],
+            3.0,
+        ),
+        (
+            "pointsman_route_requests_total",
+            &[route, ("code", "2xx")],
+            1.0,
+        ),
+        (
+            "pointsman_route_failures_total",
+            &[route, ("failure", "connection_timeout")],
+            1.0,
+        ),
+        ("pointsman_route_duration_seconds_count", &[route], 1.0),
+        ("pointsman_route_duration_seconds_sum", &[route], 0.007),
+        (
+            "pointsman_endpoint_attempts_total",
+            &[("pool", "app"), ("outcome", "ok")],
+            5.0,
+        ),
+        (
+            "pointsman_endpoint_state",
+            &[("pool", "app"), ("state", "up")],
+            1.0,
+        ),
+        ("pointsman_endpoint_state", &[("pool", "app")], 1.0),
+        ("pointsman_endpoint_ejected", &[("pool", "unchecked")], 0.0),
+        ("pointsman_workers", &[], 1.0),
+        (
+            "pointsman_build_info",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            1.0,
+        ),
+    ];
+    for (name, labels, value) in expected {
+        assert_eq!(page.value(name, labels), value, "{name} {labels:?}");
+    }
+    assert!(
+        page.value(
+            "pointsman_endpoint_checks_total",
+            &[("outcome", "succeeded")]
+        ) >= 1.0
+    );
+    assert!(page.value("process_cpu_seconds_total", &[]) > 0.0);
+    assert!(page.value("process_resident_memory_bytes", &[]) > 100_000.0);
+}
+
+#[test]
+fn an_ejection_shows_in_metrics() {
+    let [first, second] = [(); 2].map(|()| Endpoint::start(|_| Reply::ok("")));
+    let both = [first.address(), second.address()];
+    let setup = Setup::start(vec![pool("app", CheckKind::Off, &both)]);
+    setup.saw(
+        0,
+        1,
+        Evidence::LiveFailures {
+            in_row: 5,
+            connect_only: true,
+        },
+    );
+    setup.await_event("up → ejected: consecutive failures (5 failed connects in a row)");
+    let page = exposition::parse(&setup.get("/metrics").text());
+    let name = both[1].to_string();
+    let ejections = page.value("pointsman_endpoint_ejections_total", &[("endpoint", &name)]);
+    assert_eq!(ejections, 1.0);
+}
+
+#[test]
+fn the_index_and_the_health_check_answer() {
+    let (_endpoint, setup) = setup();
+    assert!(setup.get("/").text().contains("/metrics"));
+    assert_eq!(setup.get("/healthz").status, 200);
+    assert_eq!(setup.get("/nothing").status, 404);
+}
+
+#[test]
+fn nothing_but_reading_is_allowed() {
+    let (_endpoint, setup) = setup();
+    for path in ["/", "/healthz", "/metrics", "/status"] {
+        for method in ["POST", "PUT", "DELETE"] {
+            assert_eq!(
+                setup.request(method, path, "localhost").status,
+                405,
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_name_that_anybody_may_point_at_loopback_is_refused() {
+    let (_endpoint, setup) = setup();
+    let refused = setup.request("GET", "/status", "evil.example:9090");
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("localhost"), "{}", refused.text());
+    assert_eq!(
+        setup.request("GET", "/status", "localhost:9090").status,
+        200
+    );
+}
+
+#[test]
+fn routes_of_others_are_served_and_guarded_too() {
+    let extra = Router::new().route("/demo/kill", post(async || "killed"));
+    let setup = Setup::start_with(Vec::new(), extra);
+    assert_eq!(
+        setup.request("POST", "/demo/kill", "127.0.0.1").text(),
+        "killed"
+    );
+    assert_eq!(
+        setup.request("POST", "/demo/kill", "evil.example").status,
+        403
+    );
+}
