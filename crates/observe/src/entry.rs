@@ -82,7 +82,7 @@ impl Entry<'_> {
     /// Appends the entry as a JSON object, without a line end. Allocates only if `out` must grow.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
-        object.display("time", Timestamp(self.time));
+        object.text("time", &Timestamp(self.time).text());
         string(&mut object, "request_id", self.request_id);
         object.string("client", self.client);
         object.string("listener", self.listener);

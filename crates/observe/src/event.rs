@@ -128,7 +128,7 @@ impl Event {
             }
             EventFormat::Json => {
                 let mut object = Object::begin(line);
-                object.display("time", Timestamp(time));
+                object.text("time", &Timestamp(time).text());
                 self.write_members(&mut object);
                 object.end();
             }
@@ -150,7 +150,7 @@ impl Event {
             }
             Self::AdminListening { address } => {
                 object.string("event", "admin_listening");
-                object.display("address", address);
+                object.string("address", address.to_string());
             }
             Self::Endpoint {
                 pool,
