@@ -1,0 +1,50 @@
+//! Picking an endpoint, and giving its place back.
+//!
+//! `cargo bench --package bench --bench picks`
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use balance::{
+    Address, Availability, Balancer, Check, Endpoint, OutlierSettings, POLICIES, Pool,
+    PoolSettings, QueueSettings, RetrySettings, Tried,
+};
+use divan::{Bencher, black_box};
+use fastrand::Rng;
+
+fn main() {
+    divan::main();
+}
+
+/// Every policy of the table with few, some and many endpoints.
+#[divan::bench(args = POLICIES.iter().map(|kind| kind.name), consts = [2, 16, 1000])]
+fn pick<const ENDPOINTS: usize>(bencher: Bencher<'_, '_>, policy: &'static str) {
+    let mut balancer = Balancer::new(pool(policy, ENDPOINTS), 0);
+    let mut random = Rng::with_seed(1);
+    let tried = Tried::new();
+    bencher.bench_local(|| drop(balancer.pick(black_box(&tried), &mut random)));
+}
+
+/// All endpoints up, unlimited and of the same weight.
+fn pool(policy: &'static str, endpoints: usize) -> Arc<Pool> {
+    let settings = PoolSettings {
+        name: "app".into(),
+        policy,
+        check: Check::default(),
+        outlier: OutlierSettings::default(),
+        retry: RetrySettings::default(),
+        queue: QueueSettings::default(),
+        fail_closed: false,
+    };
+    let endpoints = (0..endpoints)
+        .map(|index| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 3000 + index as u16));
+            Endpoint::new(address.to_string(), Address::Tcp(address), 1, None)
+        })
+        .collect();
+    let pool = Pool::new(settings, endpoints, 1);
+    for index in 0..pool.endpoints.len() {
+        pool.set_availability(index, Availability::Up);
+    }
+    Arc::new(pool)
+}
