@@ -160,6 +160,15 @@ impl Default for ResponseHead {
 }
 
 impl RequestHead {
+    /// Forgets everything but the memory it holds, for the next request.
+    pub fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut fields = std::mem::take(&mut self.fields);
+        bytes.clear();
+        fields.clear();
+        *self = Self { bytes, fields, ..Self::default() };
+    }
+
     /// The bytes that `span` covers.
     pub fn text(&self, span: Span) -> &[u8] {
         span.of(&self.bytes)
@@ -192,6 +201,15 @@ impl RequestHead {
 }
 
 impl ResponseHead {
+    /// Forgets everything but the memory it holds, for the next response.
+    pub fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut fields = std::mem::take(&mut self.fields);
+        bytes.clear();
+        fields.clear();
+        *self = Self { bytes, fields, ..Self::default() };
+    }
+
     /// The bytes that `span` covers.
     pub fn text(&self, span: Span) -> &[u8] {
         span.of(&self.bytes)

@@ -1,1 +1,31 @@
-//! proxy
+//! The request path.
+//!
+//! Read in this order and you have followed one request: [`worker`] accepts a connection,
+//! [`connection`] waits for requests on it, [`exchange`] orders the steps of one request,
+//! [`upstream`] finds the endpoint and a connection to it, [`forward`] moves the bytes, [`record`]
+//! writes down what happened. Beside them, `headers` writes the heads that leave and `failure` is
+//! the list of answers that are ours.
+//!
+//! Absent on purpose: config text, health decisions (see `control`), locks.
+
+mod worker;
+
+mod connection;
+
+mod exchange;
+
+mod upstream;
+
+mod forward;
+
+mod record;
+
+mod client;
+mod failure;
+mod headers;
+mod workers;
+
+pub use failure::FAILURE_WORDS;
+pub use record::OUTCOME_WORDS;
+pub use worker::{Plan, WorkerInput, run};
+pub use workers::{Drain, Mailbox, Workers};

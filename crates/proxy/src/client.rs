@@ -1,0 +1,268 @@
+//! The downstream half of a connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use net::{Buffer, Deadline, Stream};
+
+/// A client's connection and what has arrived on it.
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    /// `None` while nothing is pending: an idle connection holds no buffer.
+    buffer: Option<Buffer>,
+    deadline: Deadline,
+    /// The end of the whole exchange, which no phase may outlast.
+    last_moment: Option<Instant>,
+    /// The address, written out once: every request shows it to the endpoint.
+    pub(crate) address: ClientAddress,
+    pub(crate) listener: usize,
+    /// Bytes read, over all exchanges.
+    pub(crate) bytes_received: u64,
+    /// Bytes written, over all exchanges.
+    pub(crate) bytes_sent: u64,
+}
+
+/// The client is gone: it closed, or the connection broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+impl Client {
+    pub(crate) fn new(
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        listener: usize,
+        until: Instant,
+    ) -> Self {
+        Self {
+            stream,
+            buffer: None,
+            deadline: Deadline::new(until),
+            last_moment: None,
+            address: ClientAddress::new(peer),
+            listener,
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    /// What has arrived and was not consumed.
+    pub(crate) fn buffer(&mut self) -> &mut Buffer {
+        self.buffer.get_or_insert_with(Buffer::small)
+    }
+
+    /// Stream and buffer at once, for a transfer.
+    pub(crate) fn parts(&mut self) -> (&mut Stream, &mut Buffer) {
+        (
+            &mut self.stream,
+            self.buffer.get_or_insert_with(Buffer::small),
+        )
+    }
+
+    /// True if bytes of the next request wait.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.buffer
+            .as_ref()
+            .is_some_and(|buffer| !buffer.is_empty())
+    }
+
+    /// Bytes that were received and are done with.
+    pub(crate) fn bytes_consumed(&self) -> u64 {
+        let pending = self
+            .buffer
+            .as_ref()
+            .map_or(0, |buffer| buffer.filled().len());
+        self.bytes_received - pending as u64
+    }
+
+    /// Gives the buffer back unless bytes wait in it.
+    pub(crate) fn release_buffer(&mut self) {
+        if !self.has_pending() {
+            self.buffer = None;
+        }
+    }
+
+    /// Bounds the exchange that begins now.
+    pub(crate) fn limit_exchange(&mut self, last_moment: Option<Instant>) {
+        self.last_moment = last_moment;
+    }
+
+    /// Allows `duration` from now for what comes next.
+    pub(crate) fn allow(&mut self, duration: Duration) {
+        self.allow_until(Instant::now() + duration);
+    }
+
+    /// As [`Self::allow`], for a caller who knows the time.
+    pub(crate) fn allow_until(&mut self, until: Instant) {
+        self.deadline
+            .set(self.last_moment.map_or(until, |last| last.min(until)));
+    }
+
+    /// Ready once what was allowed is used up.
+    pub(crate) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.poll_passed(cx)
+    }
+
+    /// Reads what has arrived. Zero: the client has closed. The buffer must have room.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let (stream, buffer) = self.parts();
+        let read = stream.poll_read(cx, buffer);
+        if let Poll::Ready(Ok(count)) = read {
+            self.bytes_received += count as u64;
+        }
+        read
+    }
+
+    /// Ready if the client leaves while we work for it. A client that only half-closes counts as
+    /// gone, as with most proxies: the two cannot be told apart before the answer is written.
+    /// What it sends meanwhile is kept for the next request, up to a buffer.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        loop {
+            if self.buffer().is_full() {
+                return Poll::Pending;
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Gone),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Writes all of `bytes`, allowing `patience` between two steps forward.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Gone> {
+        let mut written = 0;
+        self.allow(patience);
+        poll_fn(|cx| {
+            while written < bytes.len() {
+                match self.stream.poll_write(cx, &bytes[written..]) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Gone)),
+                    Poll::Ready(Ok(count)) => {
+                        written += count;
+                        self.bytes_sent += count as u64;
+                        self.allow(patience);
+                    }
+                    Poll::Pending => return self.poll_timeout(cx).map(|()| Err(Gone)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Closes so that the client gets what was written last: a close with unread bytes would send
+    /// a reset, which discards it (RFC 9112 §9.6). Reads on for a moment, and throws it away.
+    pub(crate) async fn close_gently(&mut self) {
+        self.last_moment = None;
+        self.allow(LINGER_MAX);
+        if poll_fn(|cx| self.stream.poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        let mut bytes_left = LINGER_BYTES_MAX;
+        poll_fn(|cx| {
+            loop {
+                let waiting = self.buffer().filled().len();
+                self.buffer().consume(waiting);
+                match self.poll_read(cx) {
+                    Poll::Ready(Ok(count)) if count > 0 && count <= bytes_left => {
+                        bytes_left -= count;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return self.poll_timeout(cx),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// How long and for how many bytes a closed connection is read on.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// A client's address as text: `192.0.2.1:4711`, `[2001:db8::1]:4711`, or `unix`.
+pub(crate) struct ClientAddress {
+    /// Long enough for every IPv6 socket address with a scope.
+    text: [u8; 64],
+    length: u8,
+    /// Where the IP address stands, without brackets.
+    ip: (u8, u8),
+}
+
+impl ClientAddress {
+    fn new(peer: Option<SocketAddr>) -> Self {
+        use io::Write as _;
+        let mut text = [0; 64];
+        let mut rest = &mut text[..];
+        // 64 bytes hold `[8*4 + 7 + %scope]:port`, so writing cannot fail.
+        let ip = match peer {
+            Some(SocketAddr::V4(address)) => {
+                let _ = write!(rest, "{address}");
+                (0, 0)
+            }
+            Some(SocketAddr::V6(address)) => match address.ip().to_ipv4_mapped() {
+                // A dual-stack socket shows IPv4 clients like this.
+                Some(ip) => {
+                    let _ = write!(rest, "{ip}:{}", address.port());
+                    (0, 0)
+                }
+                None => {
+                    let _ = write!(rest, "[{}]:{}", address.ip(), address.port());
+                    (1, 1)
+                }
+            },
+            None => {
+                let _ = rest.write(b"unix");
+                (0, 0)
+            }
+        };
+        let length = 64 - rest.len();
+        let port = text[..length]
+            .iter()
+            .rposition(|&byte| byte == b':')
+            .unwrap_or(length);
+        let ip = (ip.0, port as u8 - ip.1);
+        Self {
+            text,
+            length: length as u8,
+            ip,
+        }
+    }
+
+    /// Address and port.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.length as usize]).unwrap_or_default()
+    }
+
+    /// The IP address alone, without brackets.
+    pub(crate) fn ip(&self) -> &[u8] {
+        &self.text[self.ip.0 as usize..self.ip.1 as usize]
+    }
+
+    /// True if the IP address needs brackets in a `Forwarded` node (RFC 7239 §6).
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.ip.0 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_with_and_without_its_port() {
+        for (peer, text, ip) in [
+            ("1.2.3.4:5", "1.2.3.4:5", "1.2.3.4"),
+            ("[2001:db8::1]:65535", "[2001:db8::1]:65535", "2001:db8::1"),
+            ("[::ffff:1.2.3.4]:5", "1.2.3.4:5", "1.2.3.4"),
+        ] {
+            let address = ClientAddress::new(Some(peer.parse().unwrap()));
+            assert_eq!(address.as_str(), text);
+            assert_eq!(address.ip(), ip.as_bytes());
+        }
+        assert_eq!(ClientAddress::new(None).as_str(), "unix");
+        assert_eq!(ClientAddress::new(None).ip(), b"unix");
+    }
+}

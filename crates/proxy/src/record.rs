@@ -1,0 +1,363 @@
+//! What happened, written down once per exchange: log line, metrics, evidence for outliers.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use balance::{Evidence, Lease, LiveEvidence, Why};
+use message::{RequestHead, Status};
+use observe::{Attempt, Entry, Phases};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::worker::Worker;
+
+/// How an attempt ended. Its word stands in the access log and in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The endpoint answered and its answer was delivered as far as it depended on the endpoint.
+    Ok,
+    /// The endpoint answered with a status of 500 or above.
+    ServerError,
+    /// It refused the connection.
+    Refused,
+    /// It could not be connected to for another reason, or not in time.
+    ConnectFailed,
+    /// It closed or reset the connection before the response was complete.
+    Reset,
+    /// It took too long to answer.
+    Timeout,
+    /// Its response broke a rule.
+    BadResponse,
+    /// The client went away first: says nothing about the endpoint.
+    Abandoned,
+}
+
+/// The words of [`Outcome`], by number.
+pub const OUTCOME_WORDS: &[&str] = &[
+    "ok",
+    "server_error",
+    "refused",
+    "connect_failed",
+    "reset",
+    "timeout",
+    "bad_response",
+    "abandoned",
+];
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        OUTCOME_WORDS[self as usize]
+    }
+}
+
+/// Where an exchange stands; the last one is where it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Request,
+    Queue,
+    Connect,
+    Response,
+    ResponseBody,
+    Tunnel,
+}
+
+impl Phase {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Queue => "queue",
+            Self::Connect => "connect",
+            Self::Response => "response",
+            Self::ResponseBody => "response_body",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Who ended an exchange before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedBy {
+    Client,
+    Endpoint,
+    Us,
+}
+
+impl EndedBy {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Endpoint => "endpoint",
+            Self::Us => "us",
+        }
+    }
+}
+
+/// One attempt at an endpoint.
+pub(crate) struct AttemptRecord {
+    endpoint: usize,
+    why: Why,
+    began: Instant,
+    connect: Option<Duration>,
+    first_byte: Option<Duration>,
+    total: Duration,
+    outcome: Outcome,
+}
+
+/// Everything worth writing down about one exchange.
+pub(crate) struct Record {
+    /// When the head had arrived; set by [`Record::begin`].
+    pub(crate) began: Instant,
+    time: SystemTime,
+    pub(crate) request_id: RequestId,
+    pub(crate) route: Option<usize>,
+    pub(crate) pool: Option<usize>,
+    attempts: Vec<AttemptRecord>,
+    pub(crate) phase: Phase,
+    pub(crate) status: Option<Status>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) ended_by: Option<EndedBy>,
+    queue: Option<Duration>,
+    first_byte: Option<Duration>,
+    bytes_consumed_before: u64,
+    bytes_sent_before: u64,
+}
+
+/// A request id (UUIDv7, RFC 9562 §5.7): unique, and sorted by time.
+pub(crate) struct RequestId([u8; 36]);
+
+impl RequestId {
+    fn new(time: SystemTime, random: &mut fastrand::Rng) -> Self {
+        let milliseconds = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
+        let noise = (u128::from(random.u64(..)) << 64 | u128::from(random.u64(..))).to_ne_bytes();
+        let noise = noise.first_chunk().expect("16 bytes hold 10");
+        let id = uuid::Builder::from_unix_timestamp_millis(milliseconds, noise).into_uuid();
+        let mut text = [0; 36];
+        id.hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Record {
+    /// A record for a request whose head has just arrived.
+    pub(crate) fn begin(worker: &Worker, client: &Client, bytes_consumed_before: u64) -> Self {
+        let time = SystemTime::now();
+        Self {
+            began: Instant::now(),
+            time,
+            request_id: RequestId::new(time, &mut worker.random.borrow_mut()),
+            route: None,
+            pool: None,
+            attempts: Vec::new(),
+            phase: Phase::Request,
+            status: None,
+            failure: None,
+            ended_by: None,
+            queue: None,
+            first_byte: None,
+            bytes_consumed_before,
+            bytes_sent_before: client.bytes_sent,
+        }
+    }
+
+    /// An endpoint was picked.
+    pub(crate) fn begin_attempt(
+        &mut self,
+        worker: &Worker,
+        endpoint: usize,
+        why: Why,
+        queued: Option<Duration>,
+        now: Instant,
+    ) {
+        if let (Some(pool), Why::FailOpen) = (self.pool, why) {
+            worker.metrics.pools[pool].fail_open.increment();
+        }
+        if let Some(queued) = queued {
+            self.queue = Some(self.queue.unwrap_or_default() + queued);
+        }
+        self.attempts.push(AttemptRecord {
+            endpoint,
+            why,
+            began: now,
+            connect: None,
+            first_byte: None,
+            total: Duration::ZERO,
+            outcome: Outcome::Abandoned,
+        });
+    }
+
+    /// The connection was made anew, and took this long.
+    pub(crate) fn connected(&mut self) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.connect = Some(attempt.began.elapsed());
+        }
+    }
+
+    /// The response head has arrived.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.first_byte = Some(now - self.began);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.first_byte = Some(now - attempt.began);
+        }
+    }
+
+    /// The attempt is over: counts it and tells the health board what it says about the endpoint.
+    pub(crate) fn end_attempt(
+        &mut self,
+        worker: &Worker,
+        lease: &Lease,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let (Some(pool), Some(attempt)) = (self.pool, self.attempts.last_mut()) else {
+            return;
+        };
+        attempt.outcome = outcome;
+        attempt.total = now - attempt.began;
+        let metrics = &worker.metrics.pools[pool].endpoints[attempt.endpoint];
+        metrics.attempts[outcome as usize].increment();
+        if let Some(first_byte) = attempt.first_byte {
+            metrics.first_byte.observe(first_byte);
+        }
+        sample(worker, pool, lease, outcome);
+    }
+
+    /// Writes the record down.
+    pub(crate) fn finish(&self, worker: &Worker, client: &Client, request: &RequestHead) {
+        let total = self.began.elapsed();
+        let bytes_received = client.bytes_consumed() - self.bytes_consumed_before;
+        let bytes_sent = client.bytes_sent - self.bytes_sent_before;
+        let listener = &worker.metrics.listeners[client.listener];
+        listener.bytes_received.add(bytes_received);
+        listener.bytes_sent.add(bytes_sent);
+        match self.route {
+            Some(route) => {
+                let metrics = &worker.metrics.routes[route];
+                if let Some(status) = self.status {
+                    metrics.requests.count(status.code());
+                }
+                if let Some(first_byte) = self.first_byte {
+                    metrics.first_byte.observe(first_byte);
+                }
+                metrics.total.observe(total);
+                if let Some(failure) = self.failure {
+                    metrics.failures[failure.word_index()].increment();
+                }
+            }
+            None => listener.requests_rejected.increment(),
+        }
+        let mut log = worker.log.borrow_mut();
+        if !log.is_off() {
+            log.line(|out| {
+                self.write_entry(
+                    worker,
+                    client,
+                    request,
+                    bytes_received,
+                    bytes_sent,
+                    total,
+                    out,
+                )
+            });
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a leaf that only copies them into the entry"
+    )]
+    fn write_entry(
+        &self,
+        worker: &Worker,
+        client: &Client,
+        request: &RequestHead,
+        bytes_received: u64,
+        bytes_sent: u64,
+        total: Duration,
+        out: &mut Vec<u8>,
+    ) {
+        let snapshot = &worker.plan.snapshot;
+        let pool = self.pool.map(|pool| &worker.plan.pools[pool]);
+        let endpoint_name = |index: usize| pool.map_or("", |pool| &*pool.endpoints[index].name);
+        let attempts: Vec<Attempt<'_>> = self
+            .attempts
+            .iter()
+            .map(|attempt| Attempt {
+                endpoint: endpoint_name(attempt.endpoint),
+                why: attempt.why.as_str(),
+                connect: attempt.connect,
+                first_byte: attempt.first_byte,
+                total: attempt.total,
+                outcome: attempt.outcome.word(),
+            })
+            .collect();
+        let has_head = !request.bytes.is_empty();
+        let answered = self
+            .attempts
+            .last()
+            .filter(|attempt| attempt.first_byte.is_some());
+        let connect = self.attempts.iter().filter_map(|attempt| attempt.connect);
+        Entry {
+            time: self.time,
+            request_id: Some(self.request_id.as_str().as_bytes()),
+            client: client.address.as_str(),
+            listener: &snapshot.listeners[client.listener].name,
+            method: has_head.then(|| request.text(request.method_text)),
+            host: has_head.then(|| request.text(request.authority)),
+            path: has_head.then(|| request.text(request.path_and_query)),
+            status: self.status.map(Status::code),
+            bytes_received,
+            bytes_sent,
+            route: self.route.map(|route| &*snapshot.routes[route].name),
+            pool: pool.map(|pool| &*pool.settings.name),
+            endpoint: answered.map(|attempt| endpoint_name(attempt.endpoint)),
+            attempts: &attempts,
+            phases: Phases {
+                queue: self.queue,
+                connect: connect.reduce(|sum, connect| sum + connect),
+                first_byte: self.first_byte,
+                total,
+            },
+            ended_by: self.ended_by.map(EndedBy::word),
+            ended_in: self.ended_by.map(|_| self.phase.word()),
+            failure: self.failure.map(Failure::word),
+        }
+        .write_json(out);
+    }
+}
+
+/// What an outcome says about the endpoint's health (algorithms: outlier detection).
+fn sample(worker: &Worker, pool: usize, lease: &Lease, outcome: Outcome) {
+    let load = &lease.endpoint().load;
+    let in_row = match outcome {
+        Outcome::Ok => return load.record_success(),
+        Outcome::Abandoned => return,
+        Outcome::Refused | Outcome::ConnectFailed => load.record_connect_failure(),
+        Outcome::ServerError | Outcome::Reset | Outcome::Timeout | Outcome::BadResponse => {
+            load.record_failure()
+        }
+    };
+    let tell = |evidence| {
+        let (pool, endpoint) = (pool as u32, lease.index() as u32);
+        let _ = worker.evidence.try_send(LiveEvidence {
+            pool,
+            endpoint,
+            evidence,
+        });
+    };
+    if outcome == Outcome::Refused {
+        tell(Evidence::LiveRefused);
+    }
+    let threshold = worker.plan.pools[pool].settings.outlier.consecutive;
+    if threshold.is_some_and(|threshold| in_row >= threshold.get()) {
+        let connect_only = load.only_connect_failures();
+        tell(Evidence::LiveFailures {
+            in_row,
+            connect_only,
+        });
+    }
+}

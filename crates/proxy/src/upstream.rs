@@ -1,0 +1,267 @@
+//! Admit, pick, reuse or connect: from a pool to a connection that the request can go out on.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use balance::{Lease, Pick, Ticket, Tried, Why};
+use net::{Buffer, IdleConnections, Stream};
+use observe::WorkerMetrics;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::worker::{Plan, Worker};
+
+/// A connection to an endpoint, with one request on it.
+pub(crate) struct Upstream {
+    pub(crate) stream: Stream,
+    pub(crate) buffer: Buffer,
+    /// It has carried a request before, so the endpoint may have closed it meanwhile.
+    pub(crate) is_reused: bool,
+}
+
+/// The connections of a worker that wait for a request, by pool and endpoint.
+pub(crate) struct Upstreams {
+    idle: Box<[Box<[RefCell<IdleConnections>]>]>,
+}
+
+/// An endpoint to send a request to.
+pub(crate) struct Admission {
+    pub(crate) lease: Lease,
+    pub(crate) why: Why,
+    /// How long it waited in the queue, if it did.
+    pub(crate) queued: Option<Duration>,
+}
+
+/// Why there is no endpoint, or no connection to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// The client left while it waited.
+    ClientGone,
+    /// There is none to be had.
+    Failure(Failure),
+}
+
+/// How much earlier than it announced an endpoint's keep-alive time-out is taken to end: a
+/// request on its way as the endpoint closes would be lost.
+const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(4);
+
+/// Picks an endpoint of `pool`, waiting in the queue if all are full.
+pub(crate) async fn admit(
+    worker: &Worker,
+    client: &mut Client,
+    pool: usize,
+    tried: &Tried,
+) -> Result<Admission, NotAdmitted> {
+    let pick = {
+        let mut balancer = worker.balancers[pool].borrow_mut();
+        balancer.pick(tried, &mut worker.random.borrow_mut())
+    };
+    match pick {
+        Pick::Endpoint(lease, why) => Ok(Admission {
+            lease,
+            why,
+            queued: None,
+        }),
+        Pick::Refused => Err(NotAdmitted::Failure(Failure::DestinationUnavailable)),
+        Pick::Full => wait(worker, client, pool, tried).await,
+    }
+}
+
+/// Waits for an endpoint with room. A client that leaves, leaves the queue.
+async fn wait(
+    worker: &Worker,
+    client: &mut Client,
+    pool: usize,
+    tried: &Tried,
+) -> Result<Admission, NotAdmitted> {
+    let balancer = &worker.balancers[pool];
+    let metrics = &worker.metrics.pools[pool];
+    let ticket = balancer.borrow_mut().enqueue();
+    let Some(ticket) = ticket else {
+        metrics.queue_full.increment();
+        return Err(NotAdmitted::Failure(Failure::QueueFull));
+    };
+    let place = Place {
+        worker,
+        pool,
+        ticket,
+    };
+    metrics.requests_queued.increment();
+    let since = Instant::now();
+    let timeout = worker.plan.pools[pool].settings.queue.timeout;
+    client.allow_until(since + timeout);
+    let turn = poll_fn(|cx| {
+        let mut random = worker.random.borrow_mut();
+        if let Poll::Ready(pick) = balancer
+            .borrow_mut()
+            .poll_turn(ticket, tried, cx, &mut random)
+        {
+            return Poll::Ready(Ok(pick));
+        }
+        if client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(NotAdmitted::ClientGone));
+        }
+        client
+            .poll_timeout(cx)
+            .map(|()| Err(NotAdmitted::Failure(Failure::QueueTimeout)))
+    })
+    .await;
+    drop(place);
+    let queued = since.elapsed();
+    metrics.queue_time.observe(queued);
+    match turn {
+        Ok(Pick::Endpoint(lease, why)) => Ok(Admission {
+            lease,
+            why,
+            queued: Some(queued),
+        }),
+        Ok(Pick::Refused | Pick::Full) => {
+            Err(NotAdmitted::Failure(Failure::DestinationUnavailable))
+        }
+        Err(not_admitted) => {
+            if not_admitted == NotAdmitted::Failure(Failure::QueueTimeout) {
+                metrics.queue_timeouts.increment();
+            }
+            Err(not_admitted)
+        }
+    }
+}
+
+/// A place in a queue; dropping it leaves the queue.
+struct Place<'a> {
+    worker: &'a Worker,
+    pool: usize,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.worker.balancers[self.pool]
+            .borrow_mut()
+            .leave(self.ticket);
+        self.worker.metrics.pools[self.pool]
+            .requests_queued
+            .decrement();
+    }
+}
+
+/// A connection to the endpoint of `lease`: one that waits, or a new one.
+///
+/// # Errors
+/// Why it could not be made; nothing of the request was sent.
+pub(crate) async fn open(
+    worker: &Worker,
+    client: &mut Client,
+    pool: usize,
+    lease: &Lease,
+    connect_timeout: Duration,
+    now: Instant,
+) -> Result<Upstream, NotAdmitted> {
+    let idle = &worker.upstreams.idle[pool][lease.index()];
+    let metrics = &worker.metrics.pools[pool].endpoints[lease.index()];
+    let reused = idle.borrow_mut().take(now);
+    if let Some(stream) = reused {
+        metrics.connections_reused.increment();
+        return Ok(Upstream {
+            stream,
+            buffer: Buffer::small(),
+            is_reused: true,
+        });
+    }
+    client.allow_until(now + connect_timeout);
+    let mut connecting = pin!(net::connect(&lease.endpoint().address));
+    let connected = poll_fn(|cx| {
+        if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(
+                result.map_err(|error| NotAdmitted::Failure(connect_failure(&error))),
+            );
+        }
+        if client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(NotAdmitted::ClientGone));
+        }
+        client
+            .poll_timeout(cx)
+            .map(|()| Err(NotAdmitted::Failure(Failure::ConnectionTimeout)))
+    })
+    .await;
+    match connected {
+        Ok(stream) => {
+            metrics.connections_opened.increment();
+            Ok(Upstream {
+                stream,
+                buffer: Buffer::small(),
+                is_reused: false,
+            })
+        }
+        Err(not_admitted) => {
+            // Whatever waits there leads to the same dead endpoint.
+            idle.borrow_mut().clear();
+            Err(not_admitted)
+        }
+    }
+}
+
+fn connect_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        // A Unix socket whose file is gone is refused as well.
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::NotFound => Failure::ConnectionRefused,
+        io::ErrorKind::TimedOut => Failure::ConnectionTimeout,
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable => Failure::DestinationUnroutable,
+        _ => Failure::InternalError,
+    }
+}
+
+impl Upstreams {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let idle = plan.pools.iter().map(|pool| {
+            pool.endpoints
+                .iter()
+                .map(|_| RefCell::new(IdleConnections::default()))
+                .collect()
+        });
+        Self {
+            idle: idle.collect(),
+        }
+    }
+
+    /// Keeps a connection whose exchange ended well. `announced_seconds` is the endpoint's
+    /// own keep-alive time-out.
+    pub(crate) fn keep(
+        &self,
+        plan: &Plan,
+        pool: usize,
+        endpoint: usize,
+        upstream: Upstream,
+        announced_seconds: Option<u32>,
+        now: Instant,
+    ) {
+        let idle = match announced_seconds {
+            Some(seconds) => Duration::from_secs(seconds.into()).saturating_sub(KEEP_ALIVE_MARGIN),
+            None => plan.snapshot.pools[pool].keep_alive_idle,
+        };
+        self.idle[pool][endpoint]
+            .borrow_mut()
+            .put(upstream.stream, now + idle);
+    }
+
+    /// Closes what is too old or was closed by the endpoint, and counts the rest.
+    pub(crate) fn sweep(&self, metrics: &WorkerMetrics) {
+        let now = Instant::now();
+        for (endpoints, metrics) in self.idle.iter().zip(&metrics.pools) {
+            for (idle, metrics) in endpoints.iter().zip(&metrics.endpoints) {
+                let mut idle = idle.borrow_mut();
+                idle.sweep(now);
+                metrics.connections_idle.set(idle.len() as i64);
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One core: accepts connections, spreads them fairly, drains.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use balance::{Address, Balancer, LiveEvidence, Pool};
+use config::Snapshot;
+use net::{Acceptor, Stream};
+use observe::{LogBuffer, WorkerMetrics};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout_at};
+
+use crate::connection;
+use crate::exchange::Scratch;
+use crate::upstream::Upstreams;
+use crate::workers::{Drain, HandedOver, Mailbox, Workers};
+
+/// What to serve: the config and the live pools that belong to it, index by index.
+#[derive(Debug)]
+pub struct Plan {
+    /// The validated config.
+    pub snapshot: Snapshot,
+    /// One for each of `snapshot.pools`.
+    pub pools: Vec<Arc<Pool>>,
+    /// Our name in `Via` (RFC 9110 §7.6.3), a token that no other instance has.
+    pub pseudonym: String,
+}
+
+/// Everything that a worker owns or shares.
+pub struct WorkerInput {
+    /// Which of the workers it is.
+    pub index: usize,
+    /// What it serves.
+    pub plan: Arc<Plan>,
+    /// Its own listening sockets: index of the listener, address, socket.
+    pub sockets: Vec<(usize, Address, OwnedFd)>,
+    /// All workers.
+    pub workers: Workers,
+    /// Connections that other workers pass to it.
+    pub mailbox: Mailbox,
+    /// Its numbers.
+    pub metrics: Arc<WorkerMetrics>,
+    /// Its part of the access log.
+    pub log: LogBuffer,
+    /// What live traffic says about endpoints goes to the health board. When that cannot keep
+    /// up, evidence is lost: more will come.
+    pub evidence: mpsc::Sender<LiveEvidence>,
+    /// Tells it to end.
+    pub drain: watch::Receiver<Drain>,
+}
+
+/// What all tasks of a worker share.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) evidence: mpsc::Sender<LiveEvidence>,
+    pub(crate) log: RefCell<LogBuffer>,
+    pub(crate) random: RefCell<fastrand::Rng>,
+    /// By pool.
+    pub(crate) balancers: Box<[RefCell<Balancer>]>,
+    pub(crate) upstreams: Upstreams,
+    workers: Workers,
+    /// Recycled memory of exchanges.
+    scratches: RefCell<Vec<Box<Scratch>>>,
+    is_draining: Cell<bool>,
+    /// Wakes the task of every open connection, so that idle ones see a drain.
+    connections: RefCell<Vec<Option<Waker>>>,
+    free_places: RefCell<Vec<usize>>,
+}
+
+/// How often idle upstream connections are looked through and log lines are handed on.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long to wait when the process is out of file descriptors or memory. Trying again at once
+/// would spin: the connection stays in the accept queue and the socket stays ready.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Recycled [`Scratch`]es that a worker keeps.
+const SCRATCHES_MAX: usize = 256;
+
+/// Serves until drained. Blocks the calling thread.
+///
+/// # Errors
+/// The kernel refuses an epoll instance, or a socket cannot be watched.
+pub fn run(input: WorkerInput) -> io::Result<()> {
+    net::run_worker(serve(input))?
+}
+
+async fn serve(input: WorkerInput) -> io::Result<()> {
+    let WorkerInput {
+        index,
+        plan,
+        sockets,
+        workers,
+        mut mailbox,
+        mut drain,
+        ..
+    } = input;
+    let worker = Rc::new(Worker {
+        index,
+        metrics: input.metrics,
+        evidence: input.evidence,
+        log: RefCell::new(input.log),
+        random: RefCell::new(fastrand::Rng::new()),
+        balancers: plan
+            .pools
+            .iter()
+            .map(|pool| RefCell::new(Balancer::new(Arc::clone(pool), index)))
+            .collect(),
+        upstreams: Upstreams::new(&plan),
+        workers,
+        scratches: RefCell::default(),
+        is_draining: Cell::new(false),
+        connections: RefCell::default(),
+        free_places: RefCell::default(),
+        plan,
+    });
+
+    let mut tasks = Vec::new();
+    for (listener, address, socket) in sockets {
+        let acceptor = Acceptor::new(&address, socket)?;
+        tasks.push(spawn_local(accept(Rc::clone(&worker), acceptor, listener)));
+    }
+    let receiving = Rc::clone(&worker);
+    tasks.push(spawn_local(async move {
+        while let Some(HandedOver {
+            stream,
+            peer,
+            listener,
+        }) = mailbox.receive().await
+        {
+            match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => receiving.serve(Stream::Tcp(stream), Some(peer), listener),
+                Err(_) => receiving.workers.closed(receiving.index),
+            }
+        }
+    }));
+    let housekeeping = Rc::clone(&worker);
+    tasks.push(spawn_local(async move {
+        loop {
+            sleep(HOUSEKEEPING_INTERVAL).await;
+            housekeeping.upstreams.sweep(&housekeeping.metrics);
+            housekeeping.log.borrow_mut().flush();
+        }
+    }));
+
+    // The sender is gone only if the process is ending anyway.
+    let _ = drain.wait_for(|drain| *drain != Drain::No).await;
+    let until = match *drain.borrow() {
+        Drain::Until(until) => until,
+        Drain::No => Instant::now(),
+    };
+    for task in tasks {
+        task.abort();
+    }
+    worker.drain_until(until).await;
+    worker.log.borrow_mut().flush();
+    Ok(())
+}
+
+async fn accept(worker: Rc<Worker>, acceptor: Acceptor, listener: usize) {
+    loop {
+        match acceptor.accept().await {
+            Ok((stream, peer)) => {
+                worker.metrics.listeners[listener]
+                    .connections_accepted
+                    .increment();
+                worker.place(stream, peer, listener);
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// True for errors of a connection that died in the accept queue: the next one may be well.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::PermissionDenied
+    )
+}
+
+impl Worker {
+    /// Serves a new connection here, or passes it to a worker that has less to do.
+    fn place(self: &Rc<Self>, stream: Stream, peer: Option<SocketAddr>, listener: usize) {
+        let stream = match (stream, peer, self.workers.relief_of(self.index)) {
+            (Stream::Tcp(stream), Some(peer), Some(relief)) => {
+                // Taking it out of this runtime can only fail with the connection.
+                let Ok(stream) = stream.into_std() else {
+                    return;
+                };
+                match self.workers.hand_over(
+                    relief,
+                    HandedOver {
+                        stream,
+                        peer,
+                        listener,
+                    },
+                ) {
+                    Ok(()) => {
+                        self.metrics.listeners[listener]
+                            .connections_handed_over
+                            .increment();
+                        return;
+                    }
+                    Err(HandedOver { stream, .. }) => {
+                        let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+                            return;
+                        };
+                        Stream::Tcp(stream)
+                    }
+                }
+            }
+            (stream, ..) => stream,
+        };
+        self.workers.opened(self.index);
+        self.serve(stream, peer, listener);
+    }
+
+    /// Serves a connection that is counted already.
+    fn serve(self: &Rc<Self>, stream: Stream, peer: Option<SocketAddr>, listener: usize) {
+        let place = self.free_places.borrow_mut().pop().unwrap_or_else(|| {
+            let mut connections = self.connections.borrow_mut();
+            connections.push(None);
+            connections.len() - 1
+        });
+        self.metrics.listeners[listener]
+            .connections_open
+            .increment();
+        let open = OpenConnection {
+            worker: Rc::clone(self),
+            place,
+            listener,
+        };
+        spawn_local(connection::serve(open, stream, peer));
+    }
+
+    /// Ends idle connections now and the others after their exchange. Waits for them, until
+    /// `until` at the latest.
+    async fn drain_until(&self, until: Instant) {
+        self.is_draining.set(true);
+        for waker in self.connections.borrow().iter().flatten() {
+            waker.wake_by_ref();
+        }
+        let are_gone = async {
+            while self.connections.borrow().len() > self.free_places.borrow().len() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Whoever is left then is cut off: that is what the deadline is for.
+        let _ = timeout_at(until.into(), are_gone).await;
+    }
+
+    /// True once connections should end after the exchange in hand.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    /// Memory for an exchange, recycled.
+    pub(crate) fn take_scratch(&self) -> Box<Scratch> {
+        self.scratches.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives it back.
+    pub(crate) fn return_scratch(&self, mut scratch: Box<Scratch>) {
+        let mut scratches = self.scratches.borrow_mut();
+        if scratches.len() < SCRATCHES_MAX {
+            scratch.clear();
+            scratches.push(scratch);
+        }
+    }
+}
+
+/// A client connection as its worker counts it; dropped with the connection's task.
+pub(crate) struct OpenConnection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: usize,
+    place: usize,
+}
+
+impl OpenConnection {
+    /// Tells the worker how to wake this connection's task.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.worker.connections.borrow_mut()[self.place] = Some(waker.clone());
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.connections.borrow_mut()[self.place] = None;
+        worker.free_places.borrow_mut().push(self.place);
+        worker.metrics.listeners[self.listener]
+            .connections_open
+            .decrement();
+        worker.workers.closed(worker.index);
+    }
+}
