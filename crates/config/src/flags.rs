@@ -63,6 +63,7 @@ pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems
     let names = Names {
         listeners: ["web".to_owned()].into(),
         pools: ["app".to_owned()].into(),
+        has_routes: false,
     };
     let source = Source::behind(&[], "command line".into(), line);
     if problems.has_errors() {

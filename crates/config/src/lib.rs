@@ -22,6 +22,8 @@ mod shape;
 mod snapshot;
 mod spanned;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod text;
 mod units;
 

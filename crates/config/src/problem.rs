@@ -35,8 +35,9 @@ impl Source {
 pub struct Problems {
     pub(crate) sources: Vec<Source>,
     pub(crate) list: Vec<Problem>,
-    /// Found behind the first [`PROBLEMS_MAX`].
+    /// Found beyond [`PROBLEMS_MAX`].
     pub(crate) left_out: usize,
+    has_errors: bool,
 }
 
 /// One mistake.
@@ -75,9 +76,7 @@ impl Problems {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.has_errors
     }
 
     pub(crate) fn error(
@@ -97,6 +96,7 @@ impl Problems {
     }
 
     fn push(&mut self, severity: Severity, place: Option<Place>, message: String) -> &mut Problem {
+        self.has_errors |= severity == Severity::Error;
         // The last one gives way, so that the caller has one to add help to.
         if self.list.len() == PROBLEMS_MAX {
             self.list.pop();

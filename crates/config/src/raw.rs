@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use balance::DEFAULT_POLICY;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::compile::policies;
@@ -18,6 +19,7 @@ use crate::spanned::{At, OffOr, OneOrMany, StringOr};
 /// The config of Pointsman.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Pointsman")]
 pub(crate) struct RawConfig {
     /// Number of request workers. Default: one per core that the process may use.
     #[schemars(range(min = 1, max = 1024))]
@@ -112,7 +114,8 @@ pub(crate) struct RawLimits {
     /// Number of header fields, 1 to 1000. Default: 100.
     #[schemars(range(min = 1, max = 1000))]
     pub fields: Option<u32>,
-    /// Size of the request line, at most that of the head. Default: `"8KiB"`.
+    /// Size of the request line, at most that of the head. Default: `"8KiB"`, or that of a smaller
+    /// head.
     pub line: Option<At<SizeText>>,
 }
 
@@ -134,15 +137,14 @@ pub(crate) struct RawListenerTimeouts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPool {
     /// How an endpoint is chosen.
-    #[serde(default)]
-    #[schemars(schema_with = "policy_names")]
+    #[schemars(extend("enum" = policies().collect::<Vec<_>>(), "default" = DEFAULT_POLICY))]
     pub policy: Option<String>,
     /// Where requests go: addresses such as `"10.0.0.11:3000"`, or tables.
     pub endpoints: At<Vec<At<StringOr<RawEndpoint>>>>,
     /// Active checks: `"/path"` (HTTP GET), `"tcp"` (connect; the default), `"off"`, or a table.
     pub check: Option<At<StringOr<RawCheck>>>,
     /// Passive checks, which judge live traffic: `"off"`, or a table.
-    pub outlier: Option<At<OffOr<RawOutlier>>>,
+    pub outlier: Option<OffOr<RawOutlier>>,
     /// When a request moves to another endpoint: `"off"`, or a table.
     pub retry: Option<OffOr<RawRetry>>,
     /// How long endpoints may take.
@@ -151,11 +153,6 @@ pub(crate) struct RawPool {
     pub queue: Option<OffOr<RawQueue>>,
     /// With every endpoint down: `"open"` (the default) tries them all, `"closed"` refuses.
     pub fail: Option<Fail>,
-}
-
-fn policy_names(_: &mut SchemaGenerator) -> Schema {
-    let names: Vec<&str> = policies().collect();
-    json_schema!({ "type": "string", "enum": names, "default": balance::DEFAULT_POLICY })
 }
 
 /// What a pool does when every endpoint is down.
@@ -211,7 +208,7 @@ pub(crate) struct RawOutlier {
     pub consecutive: Option<NonZeroU32>,
     /// The first ejection; each further one in a row is twice as long. Default: `"1s"`.
     pub ejection: Option<At<DurationText>>,
-    /// The longest ejection. Default: `"60s"`.
+    /// The longest ejection. Default: `"60s"`, or a longer first one.
     pub ejection_max: Option<At<DurationText>>,
     /// Never eject more than this share of a pool. Default: `"50%"`.
     pub ejected_max: Option<At<String>>,

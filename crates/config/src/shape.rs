@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
                 let name = name.unwrap_or_else(|| place.clone());
                 DeValue::Table(self.table(form, table, name)?)
             }
-            DeValue::Array(array) => DeValue::Array(self.array(form, array)),
+            DeValue::Array(array) => DeValue::Array(self.array(form, array)?),
             DeValue::String(text) => {
                 self.check_choice(form, &text, &place)?;
                 DeValue::String(text)
@@ -139,11 +139,20 @@ impl<'a> Walk<'a> {
         complete.then_some(kept)
     }
 
-    fn array<'i>(&mut self, schema: &'a Value, array: DeArray<'i>) -> DeArray<'i> {
-        array
-            .into_iter()
-            .filter_map(|element| self.value(&schema["items"], element, None))
-            .collect()
+    /// An element with a mistake is left out as a whole: what it lost may be what tells it apart
+    /// from the others. A list that lost all its elements is not an empty one.
+    fn array<'i>(&mut self, schema: &'a Value, array: DeArray<'i>) -> Option<DeArray<'i>> {
+        let was_empty = array.is_empty();
+        let mut kept = DeArray::new();
+        for element in array {
+            let before = self.problems.len();
+            if let Some(element) = self.value(&schema["items"], element, None)
+                && self.problems.len() == before
+            {
+                kept.push(element);
+            }
+        }
+        (was_empty || !kept.is_empty()).then_some(kept)
     }
 
     /// Returns the key that was meant, if that is plain: it need not be reported as missing.
@@ -189,7 +198,7 @@ impl<'a> Walk<'a> {
             && let Some(note) = later::note(&format!("{} = table", self.path))
         {
             problem.help(format!("not supported in this version: {note}"));
-        } else if expected.contains(&"a string") && !matches!(kind, "object" | "array") {
+        } else if expected.contains(&"a string") && matches!(kind, "integer" | "number") {
             problem.help("write it in quotes");
         }
     }
@@ -223,7 +232,12 @@ impl<'a> Walk<'a> {
         let fits = i64::from_str_radix(digits, integer.radix())
             .is_ok_and(|number| (min..=max).contains(&number));
         if !fits {
-            let message = format!("{integer} is out of range, {min} to {max}");
+            let range = if form["maximum"].is_null() {
+                format!("at least {min}")
+            } else {
+                format!("{min} to {max}")
+            };
+            let message = format!("{integer} is out of range, {range}");
             self.problems.error(place.clone(), message);
         }
         fits.then_some(())

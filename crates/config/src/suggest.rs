@@ -1,5 +1,8 @@
 //! "Did you mean?"
 
+/// Candidates that are looked at: 10,000 routes may each misspell one of 10,000 pools.
+const CANDIDATES_MAX: usize = 1000;
+
 /// The candidate that `word` is a slip of, if there is one: fewer than half of its letters
 /// (and three at most) added, left out, changed or swapped.
 pub(crate) fn similar<'a>(
@@ -13,7 +16,11 @@ pub(crate) fn similar<'a>(
     }
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
+        .take(CANDIDATES_MAX)
+        .map(|candidate| {
+            let lower = candidate.to_lowercase();
+            (strsim::damerau_levenshtein(&word, &lower), candidate)
+        })
         .filter(|&(distance, candidate)| distance <= 3 && distance * 2 < candidate.len())
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
@@ -45,13 +52,14 @@ mod tests {
 
     #[test]
     fn slips_are_understood_and_other_words_are_not() {
-        let keys = ["endpoints", "check", "retry", "bind"];
+        let keys = ["endpoints", "check", "retry", "bind", "ShopAPI"];
         for (word, meant) in [
             ("endpoint", Some("endpoints")),
             ("endpoitns", Some("endpoints")),
             ("Check", Some("check")),
             ("retires", None),
             ("bnd", Some("bind")),
+            ("shopapi", Some("ShopAPI")),
             ("listen", None),
             ("", None),
         ] {

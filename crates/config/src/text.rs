@@ -52,6 +52,8 @@ pub(crate) fn parse_all(
     for (source, document) in sources.iter().zip(documents) {
         names.pools.extend(keys_of(&document, "pools"));
         names.listeners.extend(keys_of(&document, "listeners"));
+        let routes = document.get_ref().get("routes").map(Spanned::get_ref);
+        names.has_routes |= routes.is_some_and(|routes| !is_empty_list(routes));
         let document = shape.conform(document, source.base, &mut problems);
         match RawConfig::deserialize(toml::de::Deserializer::from(document)) {
             Ok(part) => merge(&mut raw, part, &mut problems),
@@ -84,10 +86,10 @@ fn report_syntax(source: &Source, errors: &[toml::de::Error], problems: &mut Pro
         reported_to = line_start + line.len() + 1;
         let place = span.start + source.base..span.end + source.base;
         let problem = problems.error(place, message);
-        // By far the most common one: an address without quotes.
+        // By far the most common one: a string without quotes.
         let value = line.split_once('=').map_or("", |(_, value)| value.trim());
         if !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']) {
-            problem.help("texts are written in quotes");
+            problem.help("write it in quotes");
         }
     }
 }
@@ -112,6 +114,10 @@ fn keys_of(document: &Spanned<DeTable<'_>>, table: &str) -> BTreeSet<String> {
         Some(DeValue::Table(table)) => table.keys().map(|key| key.get_ref().to_string()).collect(),
         _ => BTreeSet::new(),
     }
+}
+
+fn is_empty_list(value: &DeValue<'_>) -> bool {
+    matches!(value, DeValue::Array(list) if list.is_empty())
 }
 
 /// Adds what another file says. Each thing is said once.

@@ -94,15 +94,13 @@ impl Compiler<'_> {
         let Some(At { value: raw, .. }) = raw else {
             return default;
         };
-        let line_place = raw
-            .line
-            .as_ref()
-            .or(raw.head.as_ref())
-            .map(|at| at.place.clone());
+        let line_place = raw.line.as_ref().map(|line| line.place.clone());
+        let head_bytes = self.size(raw.head, "1KiB", "1MiB", default.head_bytes);
+        let line_bytes_default = default.line_bytes.min(head_bytes);
         let limits = HeadLimits {
-            head_bytes: self.size(raw.head, "1KiB", "1MiB", default.head_bytes),
+            head_bytes,
             fields: raw.fields.map_or(default.fields, |fields| fields as usize),
-            line_bytes: self.size(raw.line, "64B", "1MiB", default.line_bytes),
+            line_bytes: self.size(raw.line, "64B", "1MiB", line_bytes_default),
         };
         if limits.line_bytes > limits.head_bytes {
             self.problems

@@ -33,6 +33,8 @@ pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
 pub(crate) struct Names {
     pub(crate) pools: BTreeSet<String>,
     pub(crate) listeners: BTreeSet<String>,
+    /// There is a route, perhaps a broken one.
+    pub(crate) has_routes: bool,
 }
 
 /// What every part of the work needs.

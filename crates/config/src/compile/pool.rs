@@ -248,21 +248,24 @@ impl Compiler<'_> {
             .collect()
     }
 
-    fn outlier(&mut self, raw: Option<At<OffOr<RawOutlier>>>) -> OutlierSettings {
+    fn outlier(&mut self, raw: Option<OffOr<RawOutlier>>) -> OutlierSettings {
         let default = OutlierSettings::default();
-        let Some(At { place, value }) = raw else {
-            return default;
+        let raw = match raw {
+            None => return default,
+            Some(OffOr::Off) => {
+                return OutlierSettings {
+                    consecutive: None,
+                    ..default
+                };
+            }
+            Some(OffOr::Table(raw)) => raw,
         };
-        let OffOr::Table(raw) = value else {
-            return OutlierSettings {
-                consecutive: None,
-                ..default
-            };
-        };
+        let max_place = raw.ejection_max.as_ref().map(|max| max.place.clone());
+        let ejection = self.duration(raw.ejection, default.ejection);
         let settings = OutlierSettings {
             consecutive: raw.consecutive.or(default.consecutive),
-            ejection: self.duration(raw.ejection, default.ejection),
-            ejection_max: self.duration(raw.ejection_max, default.ejection_max),
+            ejection,
+            ejection_max: self.duration(raw.ejection_max, default.ejection_max.max(ejection)),
             ejected_percent_max: self.meaning(
                 raw.ejected_max,
                 units::percent,
@@ -271,7 +274,7 @@ impl Compiler<'_> {
         };
         if settings.ejection > settings.ejection_max {
             self.problems
-                .error(place, "the first ejection is longer than the longest")
+                .error(max_place, "the first ejection is longer than the longest")
                 .help("`ejection` is at most `ejection_max`");
         }
         settings

@@ -17,8 +17,8 @@ struct Matcher {
     place: Place,
     /// `None`: on every listener.
     listener: Option<String>,
-    host: HostMatch,
-    path: PathMatch,
+    /// `None`: it is wrong.
+    paths: Option<(HostMatch, PathMatch)>,
 }
 
 impl Compiler<'_> {
@@ -29,10 +29,10 @@ impl Compiler<'_> {
         listeners: &mut [NamedListener],
         pools: &[NamedPool],
     ) -> Vec<Route> {
-        let (matchers, routes): (Vec<_>, Vec<_>) = if raw.is_empty() {
-            self.default_route(pools).into_iter().unzip()
-        } else {
+        let (matchers, routes): (Vec<_>, Vec<_>) = if self.names.has_routes {
             raw.into_iter().map(|raw| self.route(raw, pools)).unzip()
+        } else {
+            self.default_route(pools).into_iter().unzip()
         };
         self.fill_tables(&matchers, listeners);
         // With errors, what is unused may be used by what is broken.
@@ -76,8 +76,11 @@ impl Compiler<'_> {
         let pool = self.pool_index(&raw.pool, pools);
         let matcher = Matcher {
             listener: self.listener_name(raw.listener),
-            host: self.host(raw.host),
-            path: self.path(raw.path),
+            // Both are read, so that both are reported.
+            paths: match (self.host(raw.host), self.path(raw.path)) {
+                (Some(host), Some(path)) => Some((host, path)),
+                _ => None,
+            },
             place,
         };
         let base = pools
@@ -117,9 +120,9 @@ impl Compiler<'_> {
         Some(value)
     }
 
-    fn host(&mut self, host: Option<At<String>>) -> HostMatch {
+    fn host(&mut self, host: Option<At<String>>) -> Option<HostMatch> {
         let Some(At { place, value }) = host else {
-            return HostMatch::Any;
+            return Some(HostMatch::Any);
         };
         let (parent, name) = match value.strip_prefix("*.") {
             Some(parent) => (true, parent),
@@ -132,11 +135,11 @@ impl Compiler<'_> {
             None => text.parse::<std::net::Ipv4Addr>().is_ok(),
         };
         if is_host_name(name) || (!parent && is_ip(name)) {
-            return if parent {
+            return Some(if parent {
                 HostMatch::Below(name.into())
             } else {
                 HostMatch::Exact(name.into())
-            };
+            });
         }
         let help = if value == "*" {
             "leave `host` out to match every host"
@@ -157,12 +160,12 @@ impl Compiler<'_> {
         self.problems
             .error(place, format!("`{value}` is no host"))
             .help(help);
-        HostMatch::Any
+        None
     }
 
-    fn path(&mut self, path: Option<At<String>>) -> PathMatch {
+    fn path(&mut self, path: Option<At<String>>) -> Option<PathMatch> {
         let Some(At { place, value }) = path else {
-            return PathMatch::Prefix("/".into());
+            return Some(PathMatch::Prefix("/".into()));
         };
         let (exact, path) = match value.strip_prefix('=') {
             Some(path) => (true, path),
@@ -177,14 +180,14 @@ impl Compiler<'_> {
         } else if !exact && path.ends_with('*') {
             "a path takes everything below it already; leave the `*` out"
         } else if exact {
-            return PathMatch::Exact(path.into());
+            return Some(PathMatch::Exact(path.into()));
         } else {
-            return PathMatch::Prefix(path.into());
+            return Some(PathMatch::Prefix(path.into()));
         };
         self.problems
             .error(place, format!("`{value}` is no path to match"))
             .help(help);
-        PathMatch::Prefix("/".into())
+        None
     }
 
     fn route_timeouts(&mut self, raw: RawRouteTimeouts, pool: RouteTimeouts) -> RouteTimeouts {
@@ -250,8 +253,10 @@ impl Compiler<'_> {
                 }
             }
             for (index, matcher) in own.into_iter().chain(general) {
-                let inserted = listener.routes.insert(&matcher.host, &matcher.path, index);
-                if let Err(duplicate) = inserted {
+                let Some((host, path)) = &matcher.paths else {
+                    continue;
+                };
+                if let Err(duplicate) = listener.routes.insert(host, path, index) {
                     hidden[index].times += 1;
                     hidden[index].by = duplicate.existing;
                 }
@@ -269,7 +274,7 @@ impl Compiler<'_> {
             let message = if matcher.listener.is_some() == by.listener.is_some() {
                 "two routes match the same requests"
             } else {
-                "this route never matches: on every listener there is one of its own"
+                "this route never matches: each listener has its own for these requests"
             };
             self.problems
                 .error(matcher.place.clone(), message)

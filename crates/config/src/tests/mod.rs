@@ -1,0 +1,49 @@
+//! The crate at its boundary: text in, snapshot or rendered problems out.
+
+mod docs;
+mod meaning;
+mod mistakes;
+mod robustness;
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::problem::{Problems, Source};
+use crate::{Loaded, parse, text};
+
+/// A resolver that knows three names.
+fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = host_and_port.split_once(':').expect("a host and a port");
+    let ips: &[&str] = match host {
+        "one.internal" => &["10.0.1.1"],
+        "two.internal" => &["10.0.2.1", "10.0.2.2", "10.0.2.1"],
+        "none.internal" => &[],
+        _ => return Err(io::Error::other("no such name")),
+    };
+    Ok(ips
+        .iter()
+        .map(|ip| format!("{ip}:{port}").parse().unwrap())
+        .collect())
+}
+
+fn parse_text(text: &str) -> Result<Loaded, Problems> {
+    parse("pointsman.toml", text, &resolve)
+}
+
+fn parse_files(files: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let mut sources = Vec::new();
+    for (name, text) in files {
+        sources.push(Source::behind(&sources, (*name).into(), (*text).into()));
+    }
+    text::parse_all(sources, Problems::default(), &resolve)
+}
+
+/// A valid config.
+fn loaded(text: &str) -> Loaded {
+    parse_text(text).unwrap_or_else(|problems| panic!("{problems}\nin\n{text}"))
+}
+
+/// A config with a listener and a pool `app`, which `more` adds to.
+fn with_basics(more: &str) -> String {
+    format!("listeners.web.bind = \":8080\"\n[pools.app]\nendpoints = [\"10.0.0.1:80\"]\n{more}")
+}

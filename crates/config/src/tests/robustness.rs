@@ -1,0 +1,175 @@
+//! No input makes it panic, and what it accepts keeps the promises of `Snapshot`.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::{parse_files, parse_text};
+use crate::{Loaded, Problems};
+
+const VALID: &str = r#"
+workers = 4
+admin = { bind = "127.0.0.1:9090" }
+access_log.sink = "stdout"
+
+[listeners.web]
+bind = ["0.0.0.0:8080", "unix:/run/app.sock"]
+limits = { head = "32KiB", fields = 100 }
+
+[pools.app]
+policy = "least_request"
+endpoints = ["10.0.0.11:3000", { address = "two.internal:3000", weight = 2 }]
+check = { http = "/healthz", expect = ["200", "300-399"], interval = "2s" }
+outlier = { ejected_max = "50%" }
+retry = { attempts = 1, on = ["connect", "502"], body = "64KiB" }
+queue = "off"
+
+[[routes]]
+listener = "web"
+host = "*.shop.example"
+path = "/api/"
+pool = "app"
+timeouts = { response = "10s", total = "off" }
+"#;
+
+/// Renders problems, checks what a snapshot promises.
+fn check(result: Result<Loaded, Problems>) {
+    let loaded = match result {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            assert!(!problems.is_empty(), "refused without a reason");
+            assert!(!problems.render(false).is_empty() && !problems.render(true).is_empty());
+            return;
+        }
+    };
+    let snapshot = loaded.snapshot;
+    assert!(!snapshot.listeners.is_empty());
+    for listener in &snapshot.listeners {
+        assert!(!listener.bind.is_empty());
+        assert!(listener.limits.line_bytes <= listener.limits.head_bytes);
+    }
+    for pool in &snapshot.pools {
+        let names: HashSet<_> = pool
+            .endpoints
+            .iter()
+            .map(|endpoint| &endpoint.name)
+            .collect();
+        assert!(!names.is_empty());
+        assert_eq!(names.len(), pool.endpoints.len());
+    }
+    for route in &snapshot.routes {
+        assert!(route.pool < snapshot.pools.len());
+    }
+}
+
+/// Pieces that a config is made of.
+fn token() -> impl Strategy<Value = &'static str> {
+    let mut tokens: Vec<&str> = VALID
+        .split_inclusive(['=', ' ', ',', '"', '[', ']'])
+        .collect();
+    tokens.extend([
+        "\n",
+        "=",
+        ".",
+        "'",
+        "\"\"\"",
+        "{",
+        "}",
+        "-1",
+        "1e9",
+        "é",
+        "\u{0}",
+        "2026-01-01",
+    ]);
+    proptest::sample::select(tokens)
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_compiled_or_refused(text in "\\PC{0,200}") {
+        check(parse_text(&text));
+    }
+
+    #[test]
+    fn any_sequence_of_tokens_is_compiled_or_refused(
+        tokens in proptest::collection::vec(token(), 0..60),
+    ) {
+        check(parse_text(&tokens.concat()));
+    }
+
+    #[test]
+    fn a_damaged_config_is_compiled_or_refused(
+        cuts in proptest::collection::vec((0..VALID.len(), 0..12_usize, token()), 1..4),
+    ) {
+        let mut text = VALID.to_owned();
+        for (start, length, token) in cuts {
+            let start = start.min(text.len());
+            let end = (start + length).min(text.len());
+            if text.is_char_boundary(start) && text.is_char_boundary(end) {
+                text.replace_range(start..end, token);
+            }
+        }
+        check(parse_text(&text));
+        check(parse_files(&[("a.toml", &text), ("b.toml", VALID)]));
+    }
+}
+
+#[test]
+fn the_config_that_is_damaged_is_valid() {
+    check(Ok(parse_text(VALID).unwrap()));
+}
+
+#[test]
+fn what_is_left_of_a_file_with_mistakes_always_fits_its_type() {
+    // Each value of the file becomes each other kind of value in turn. Were a wrong one left for
+    // serde, its own message would show.
+    let values = [
+        "1",
+        "-1",
+        "99999999999",
+        "1.5",
+        "true",
+        "'x'",
+        "[]",
+        "[[]]",
+        "{}",
+        "{ x = 1 }",
+    ];
+    let lines: Vec<&str> = VALID.lines().collect();
+    let mut tried = 0;
+    for index in 0..lines.len() {
+        let Some((key, _)) = lines[index].split_once(" = ") else {
+            continue;
+        };
+        for value in values {
+            let replaced = format!("{key} = {value}");
+            let mut lines = lines.clone();
+            lines[index] = &replaced;
+            if let Err(problems) = parse_text(&lines.join("\n")) {
+                for by_serde in [
+                    "invalid ",
+                    "missing field",
+                    "unknown field",
+                    "unknown variant",
+                ] {
+                    let rendered = problems.render(false);
+                    assert!(!rendered.contains(by_serde), "{rendered}");
+                }
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 100);
+}
+
+#[test]
+fn depth_is_bounded() {
+    for text in [
+        "a.".repeat(100_000) + "a = 1",
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+    ] {
+        check(parse_text(&text));
+    }
+}
