@@ -226,6 +226,21 @@ impl Client {
         bytes
     }
 
+    /// Waits for the proxy to reset the connection; panics if it ends it in good order.
+    #[track_caller]
+    pub fn expect_reset(&mut self) {
+        loop {
+            match self.source.fill() {
+                Ok(0) => panic!("closed in good order"),
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(End::from_io(&error), End::Reset);
+                    break;
+                }
+            }
+        }
+    }
+
     /// Waits for the proxy to end the connection; panics if it sends anything before.
     #[track_caller]
     pub fn expect_close(&mut self) {

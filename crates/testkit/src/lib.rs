@@ -2,7 +2,7 @@
 //! of a test.
 //!
 //! An [`Endpoint`] asks its script for a [`Reply`] to every request, plays it step by step and
-//! records all that it received. A [`Client`] sends bytes as they are and reads responses. A
+//! records all that it received; a [`Clogged`] port does not even connect. A [`Client`] sends bytes as they are and reads responses. A
 //! [`Load`] is many clients at once. Waiting is [`poll_until`] for conditions and [`Gate`] for
 //! steps, so that no test sleeps and hopes.
 //!
@@ -10,6 +10,7 @@
 //! `http`): a bug in the proxy must not meet the same bug here and look right.
 
 mod client;
+mod clogged;
 mod endpoint;
 mod filler;
 mod http;
@@ -22,6 +23,7 @@ mod source;
 mod wait;
 
 pub use client::{Client, ReadError, get};
+pub use clogged::Clogged;
 pub use endpoint::Endpoint;
 pub use filler::{FILLER_PERIOD, filler, hash};
 pub use http::{Body, End, Head, Response};

@@ -178,7 +178,7 @@ impl Reply {
 
     /// These bytes, whatever they mean.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::steps(vec![Step::ReadBody, Step::Send(bytes.into())])
+        Self::steps(vec![Step::ReadBody]).then(Step::Send(bytes.into()))
     }
 
     /// These steps and no message.
@@ -193,12 +193,12 @@ impl Reply {
 
     /// Reads everything, answers nothing.
     pub fn hang() -> Self {
-        Self::steps(vec![Step::Hang])
+        Self::steps(Vec::new()).then(Step::Hang)
     }
 
     /// Resets the connection instead of an answer.
     pub fn reset() -> Self {
-        Self::steps(vec![Step::ReadBody, Step::Reset])
+        Self::steps(vec![Step::ReadBody]).then(Step::Reset)
     }
 
     /// Adds a field to the response.

@@ -174,7 +174,7 @@ fn steps_on_connect_come_before_any_request() {
         _ => Vec::new(),
     });
     let endpoint = Endpoint::with_script(script);
-    Client::connect(endpoint.address()).expect_close();
+    Client::connect(endpoint.address()).expect_reset();
     assert_eq!(get(endpoint.address(), "/").status, 200);
 }
 
