@@ -1,6 +1,6 @@
 //! Addresses as people write them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use balance::Address;
 
@@ -104,7 +104,7 @@ pub(super) fn is_host_name(text: &str) -> bool {
         && !name.bytes().all(|c| c.is_ascii_digit() || c == b'.')
 }
 
-/// True if a client can reach port 0: none can, it means "any free port" when binding.
+/// True for port 0: any free port to whoever binds, none to whoever connects.
 pub(super) fn has_no_port(address: &Address) -> bool {
-    matches!(address, Address::Tcp(address) if SocketAddr::port(address) == 0)
+    matches!(address, Address::Tcp(address) if address.port() == 0)
 }
