@@ -3,6 +3,9 @@
 //! Read [`Balancer::pick`] first. Which endpoints come into question is decided here, which of
 //! them is best by the pool's policy.
 
+#[cfg(test)]
+mod tests;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};

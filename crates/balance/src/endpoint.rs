@@ -147,3 +147,27 @@ impl LoadLine {
         self.connected_failures_in_row.load(Ordering::Relaxed) == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_ends_the_row_of_failures() {
+        let load = LoadLine::default();
+        assert_eq!(load.record_connect_failure(), 1);
+        assert!(load.only_connect_failures());
+        assert_eq!(load.record_failure(), 2);
+        assert_eq!(load.record_connect_failure(), 3);
+        assert!(!load.only_connect_failures());
+        load.record_success();
+        assert_eq!(load.failures_in_row(), 0);
+        assert_eq!(load.record_connect_failure(), 1);
+        assert!(load.only_connect_failures());
+    }
+
+    #[test]
+    fn a_load_line_fills_one_cache_line() {
+        assert_eq!(size_of::<LoadLine>(), 64);
+    }
+}

@@ -23,6 +23,9 @@ mod retry;
 
 mod health;
 
+#[cfg(test)]
+mod fixture;
+
 pub use address::Address;
 pub use balancer::{Balancer, Lease, Pick, Why};
 pub use endpoint::{Availability, Endpoint, LoadLine};

@@ -1,11 +1,11 @@
 //! A named set of endpoints sharing one policy, as all workers share it.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Availability, Endpoint, PoolSettings, Queue, RetryBudget};
 
 /// A pool: its endpoints and what all workers must agree on.
+#[derive(Debug)]
 pub struct Pool {
     /// What the config says.
     pub settings: PoolSettings,
@@ -75,14 +75,5 @@ impl Pool {
         if self.limited {
             self.queue.wake_first();
         }
-    }
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("settings", &self.settings)
-            .field("endpoints", &self.endpoints)
-            .finish_non_exhaustive()
     }
 }

@@ -12,6 +12,9 @@
 //! Two tickets drawn at the same moment by two workers may be served in either order: the lower
 //! one may not be published yet when the higher one looks.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::task::Waker;

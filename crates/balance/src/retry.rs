@@ -3,6 +3,9 @@
 //! Retries help while few requests fail, and make it worse when all do. So they are bounded by a
 //! share of the requests in flight, counted over all workers.
 
+#[cfg(test)]
+mod tests;
+
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -1,1 +1,202 @@
+//! What every row of [`POLICIES`] must do, and what single policies promise.
 
+use std::sync::Arc;
+
+use fastrand::Rng;
+use proptest::prelude::{prop, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
+
+use super::*;
+use crate::fixture::{endpoint, pick, pool, settings};
+use crate::rotation::Group;
+use crate::{Balancer, Endpoint, Lease, Pick, Tried};
+
+fn balancer(policy: &'static str, endpoints: Vec<Endpoint>) -> Balancer {
+    Balancer::new(pool(settings(policy), endpoints, 1), 0)
+}
+
+fn weighted(weights: &[u32]) -> Vec<Endpoint> {
+    weights.iter().map(|&weight| endpoint(weight, 0)).collect()
+}
+
+/// Picks per endpoint while about `in_flight` requests are kept in flight and end in any order.
+fn picks_in_steady_state(balancer: &mut Balancer, in_flight: usize, picks: usize) -> Vec<usize> {
+    let mut random = Rng::with_seed(7);
+    let mut leases: Vec<Lease> = Vec::new();
+    let mut counts = vec![0; balancer.pool().endpoints.len()];
+    for number in 0..in_flight + picks {
+        if leases.len() >= in_flight {
+            drop(leases.swap_remove(random.usize(..leases.len())));
+        }
+        let Pick::Endpoint(lease, _) = balancer.pick(&Tried::new(), &mut random) else {
+            panic!("no endpoint has a limit");
+        };
+        if number >= in_flight {
+            counts[lease.index()] += 1;
+        }
+        leases.push(lease);
+    }
+    counts
+}
+
+/// `first` ignores weights, as its summary says.
+fn policies_with_weights() -> impl Iterator<Item = &'static PolicyKind> {
+    POLICIES.iter().filter(|kind| kind.name != "first")
+}
+
+#[test]
+fn names_are_unique_and_the_default_is_a_row() {
+    for kind in POLICIES {
+        assert_eq!(
+            POLICIES
+                .iter()
+                .filter(|other| other.name == kind.name)
+                .count(),
+            1
+        );
+    }
+    assert!(by_name(DEFAULT_POLICY).is_some());
+}
+
+#[test]
+fn weights_are_honoured_in_small_and_large_pools() {
+    let small = vec![1, 2, 3, 10];
+    let large: Vec<u32> = (0..40).map(|index| 1 + index % 4).collect();
+    // One that should get two thirds of the traffic, which an even draw of two never gives.
+    let skewed: Vec<u32> = [64].into_iter().chain(vec![1; 32]).collect();
+    for kind in policies_with_weights() {
+        for weights in [&small, &large, &skewed] {
+            let sum: u32 = weights.iter().sum();
+            let mut balancer = balancer(kind.name, weighted(weights));
+            let picks = 1000 * sum as usize;
+            let counts = picks_in_steady_state(&mut balancer, 20 * sum as usize, picks);
+            for (&weight, &count) in weights.iter().zip(&counts) {
+                let share = count as f64 / f64::from(1000 * weight);
+                assert!(
+                    (0.8..1.2).contains(&share),
+                    "{}: {weight} got {share}",
+                    kind.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_zero_is_never_picked_while_another_is_left() {
+    for kind in POLICIES {
+        let mut balancer = balancer(kind.name, vec![endpoint(0, 0), endpoint(1, 2)]);
+        let held: Vec<_> = (0..4)
+            .map(|_| pick(&mut balancer).expect("room").index())
+            .collect();
+        assert_eq!(held, [1; 4], "{}", kind.name);
+        let leases: Vec<_> = (0..4).map(|_| pick(&mut balancer).expect("room")).collect();
+        let indices: Vec<_> = leases.iter().map(Lease::index).collect();
+        assert_eq!(indices, [1, 1, 0, 0], "{}", kind.name);
+    }
+}
+
+#[test]
+fn one_endpoint_works_and_none_gives_none() {
+    for kind in POLICIES {
+        let mut one = balancer(kind.name, weighted(&[1]));
+        assert!((0..3).all(|_| pick(&mut one).is_some_and(|lease| lease.index() == 0)));
+        assert!(pick(&mut balancer(kind.name, Vec::new())).is_none());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_picks() {
+    for kind in POLICIES {
+        let weights: Vec<u32> = (0..30).map(|index| 1 + index % 3).collect();
+        let run = || picks_in_steady_state(&mut balancer(kind.name, weighted(&weights)), 50, 500);
+        assert_eq!(run(), run(), "{}", kind.name);
+    }
+}
+
+#[test]
+fn least_request_takes_the_least_loaded_for_its_weight_and_then_turns() {
+    let mut balancer = balancer("least_request", weighted(&[1, 1, 2]));
+    let leases: Vec<_> = (0..8).map(|_| pick(&mut balancer).expect("room")).collect();
+    let count = |index| leases.iter().filter(|lease| lease.index() == index).count();
+    assert_eq!([count(0), count(1), count(2)], [2, 2, 4]);
+    drop(leases);
+    // With nothing in flight the two of equal weight tie only with each other.
+    let mut even = super::tests::balancer("least_request", weighted(&[1, 1, 1]));
+    let turns: Vec<_> = (0..6)
+        .map(|_| pick(&mut even).expect("room").index())
+        .collect();
+    assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn least_request_in_a_large_pool_finds_the_only_endpoint_with_room() {
+    let mut endpoints: Vec<_> = (0..100).map(|_| endpoint(1, 1)).collect();
+    endpoints.push(endpoint(1, 2));
+    let mut balancer = balancer("least_request", endpoints);
+    let leases: Vec<_> = (0..102).map_while(|_| pick(&mut balancer)).collect();
+    assert_eq!(leases.len(), 102);
+}
+
+#[test]
+fn round_robin_interleaves_instead_of_clumping() {
+    let mut balancer = balancer("round_robin", weighted(&[5, 1, 1]));
+    let turns: Vec<_> = (0..7)
+        .map(|_| pick(&mut balancer).expect("room").index())
+        .collect();
+    assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0]);
+}
+
+#[test]
+fn first_fills_an_endpoint_before_it_goes_on() {
+    let mut balancer = balancer("first", vec![endpoint(1, 2), endpoint(9, 0)]);
+    let leases: Vec<_> = (0..4).map(|_| pick(&mut balancer).expect("room")).collect();
+    let indices: Vec<_> = leases.iter().map(Lease::index).collect();
+    assert_eq!(indices, [0, 0, 1, 1]);
+}
+
+proptest! {
+    #[test]
+    fn round_robin_gives_each_exactly_its_weight(
+        weights in prop::collection::vec(1u32..60, 1..12),
+        rounds in 1usize..4,
+    ) {
+        let mut balancer = balancer("round_robin", weighted(&weights));
+        let sum: u32 = weights.iter().sum();
+        for _ in 0..rounds {
+            let mut counts = vec![0; weights.len()];
+            for _ in 0..sum {
+                counts[pick(&mut balancer).expect("room").index()] += 1;
+            }
+            prop_assert_eq!(&counts, &weights);
+        }
+    }
+
+    #[test]
+    fn two_draws_are_never_the_same_endpoint(
+        weights in prop::collection::vec(1u32..=256, 2..40),
+        seed: u64,
+    ) {
+        let endpoints = weighted(&weights);
+        let mut group = Group::default();
+        for (index, &weight) in weights.iter().enumerate() {
+            group.push(index, weight);
+        }
+        let tried = Tried::new();
+        let candidates = Candidates::new(&endpoints, &group, &tried);
+        let mut random = Rng::with_seed(seed);
+        for _ in 0..100 {
+            let (a, b) = candidates.draw_two(&mut random);
+            prop_assert_ne!(a, b);
+            prop_assert!(a < weights.len() && b < weights.len());
+        }
+    }
+}
+
+#[test]
+fn many_workers_share_one_view_of_the_load() {
+    let pool = pool(settings("least_request"), weighted(&[1, 1]), 2);
+    let mut one = Balancer::new(Arc::clone(&pool), 0);
+    let mut other = Balancer::new(pool, 1);
+    let held = pick(&mut one).expect("room");
+    assert_ne!(pick(&mut other).expect("room").index(), held.index());
+}
