@@ -408,7 +408,7 @@ async fn attempt(
             };
         }
         if !response.status.is_informational() {
-            record.answered(Instant::now());
+            record.answered(worker, response.status, Instant::now());
             return Ok(upstream);
         }
         // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
@@ -684,7 +684,7 @@ async fn switch_protocols(
     down.begin(BodyLength::UntilClose, BodyWriter::Plain);
     let framing = ResponseFraming::new(BodyLength::Empty, request.version);
     write_response_head(response, framing, request.version, true, "", down.head());
-    record.answered(Instant::now());
+    record.answered(worker, response.status, Instant::now());
     record.status = Some(response.status);
     record.phase = Phase::Tunnel;
     forward::tunnel(client, &mut upstream, up, down, route.timeouts.tunnel).await;

@@ -198,11 +198,15 @@ impl Record {
     }
 
     /// The response head has arrived.
-    pub(crate) fn answered(&mut self, now: Instant) {
+    pub(crate) fn answered(&mut self, worker: &Worker, status: Status, now: Instant) {
         self.first_byte = Some(now - self.began);
-        if let Some(attempt) = self.attempts.last_mut() {
-            attempt.first_byte = Some(now - attempt.began);
-        }
+        let (Some(pool), Some(attempt)) = (self.pool, self.attempts.last_mut()) else {
+            return;
+        };
+        attempt.first_byte = Some(now - attempt.began);
+        worker.metrics.pools[pool].endpoints[attempt.endpoint]
+            .requests
+            .count(status.code());
     }
 
     /// The attempt is over: counts it and tells the health board what it says about the endpoint.

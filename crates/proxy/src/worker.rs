@@ -69,6 +69,10 @@ pub(crate) struct Worker {
     pub(crate) upstreams: Upstreams,
     workers: Workers,
     /// Recycled memory of exchanges.
+    #[expect(
+        clippy::vec_box,
+        reason = "they are lent out one by one, and moving one is dear"
+    )]
     scratches: RefCell<Vec<Box<Scratch>>>,
     is_draining: Cell<bool>,
     /// Wakes the task of every open connection, so that idle ones see a drain.

@@ -1,0 +1,361 @@
+//! From a snapshot to a running process: sockets, workers, the control thread, and their end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use balance::{Address, Endpoint, Pool};
+use config::{AccessLogSink, Snapshot};
+use control::{Control, ControlInput, ListenerView};
+use net::Listening;
+use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
+use proxy::{Drain, FAILURE_WORDS, OUTCOME_WORDS, Plan, WorkerInput, Workers};
+use tokio::sync::{mpsc, watch};
+
+/// What is not in the config.
+#[derive(Debug)]
+pub struct Options {
+    /// Where events of the process go.
+    pub events: Events,
+    /// Routes to add to the admin API.
+    pub admin_extra: axum::Router,
+    /// Pin each worker to a core of its own.
+    pub pin_workers: bool,
+}
+
+impl Default for Options {
+    /// Events as lines on standard error.
+    fn default() -> Self {
+        Self {
+            events: Events::new(EventFormat::Text, std::io::stderr()),
+            admin_extra: axum::Router::new(),
+            pin_workers: false,
+        }
+    }
+}
+
+/// A running load balancer. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Server {
+    plan: Arc<Plan>,
+    workers: Workers,
+    drain: watch::Sender<Drain>,
+    threads: Vec<JoinHandle<()>>,
+    control: Option<Control>,
+    log: Option<AccessLog>,
+    listening: Vec<(String, Address)>,
+    admin: Option<SocketAddr>,
+    events: Events,
+}
+
+/// Evidence on its way to the health board. Beyond it evidence is dropped: more will come.
+const EVIDENCE_LENGTH: usize = 4096;
+
+/// How long the access log may take to write what it has, at the end.
+const LOG_SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// Binds every socket and starts every thread. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    /// An address cannot be bound, a log file cannot be opened, a thread cannot be made. Nothing
+    /// is left running then.
+    pub fn start(snapshot: Snapshot, options: Options) -> Result<Self> {
+        let Options {
+            events,
+            admin_extra,
+            pin_workers,
+        } = options;
+        let count = snapshot
+            .workers
+            .unwrap_or_else(net::available_workers)
+            .get();
+        let bound = bind_listeners(&snapshot, count)?;
+        let admin = match snapshot.admin.bind {
+            Some(address) => Some(bind_admin(address)?),
+            None => None,
+        };
+        let registry = Registry::new(shape(&snapshot));
+        let log = AccessLog::start(&sink(&snapshot), &registry, events.clone())
+            .context("the access log cannot be opened")?;
+        let plan = Arc::new(Plan {
+            pools: snapshot
+                .pools
+                .iter()
+                .map(|pool| Arc::new(live_pool(pool, count)))
+                .collect(),
+            pseudonym: format!("pointsman-{:08x}", fastrand::u32(..)),
+            snapshot,
+        });
+        let (evidence, live_evidence) = mpsc::channel(EVIDENCE_LENGTH);
+        let (workers, mailboxes, drain) = Workers::new(count);
+
+        let listening: Vec<(String, Address)> = bound
+            .iter()
+            .map(|(listener, listening)| {
+                (
+                    plan.snapshot.listeners[*listener].name.to_string(),
+                    listening.address.clone(),
+                )
+            })
+            .collect();
+        let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+        // Before the workers, so that endpoints without checks are up for the first request.
+        let control = Control::start(ControlInput {
+            pools: plan.pools.clone(),
+            live_evidence,
+            registry: Arc::clone(&registry),
+            listeners: views(&listening),
+            admin,
+            admin_extra,
+            events: events.clone(),
+        })
+        .context("the control thread cannot be started")?;
+
+        let mut server = Self {
+            plan,
+            workers,
+            drain,
+            threads: Vec::new(),
+            control: Some(control),
+            log: Some(log),
+            listening,
+            admin: admin_address,
+            events,
+        };
+        let mut sockets = sockets_by_worker(bound, count);
+        for (index, mailbox) in mailboxes.into_iter().enumerate() {
+            let metrics = registry.worker();
+            let log = server
+                .log
+                .as_ref()
+                .expect("set above")
+                .worker(Arc::clone(&metrics));
+            let input = WorkerInput {
+                index,
+                plan: Arc::clone(&server.plan),
+                sockets: std::mem::take(&mut sockets[index]),
+                workers: server.workers.clone(),
+                mailbox,
+                metrics,
+                log,
+                evidence: evidence.clone(),
+                drain: server.drain.subscribe(),
+            };
+            let events = server.events.clone();
+            let thread = thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || run_worker(input, pin_workers, &events))
+                .context("a worker thread cannot be started")?;
+            server.threads.push(thread);
+        }
+        server.announce();
+        Ok(server)
+    }
+
+    /// The first address of the listener with this name, with its real port.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.listening
+            .iter()
+            .find_map(|(name, address)| match address {
+                Address::Tcp(address) if name == listener => Some(*address),
+                _ => None,
+            })
+    }
+
+    /// Where the admin API listens.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The live pools, in the order of the config.
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.plan.pools
+    }
+
+    /// True while every worker serves.
+    pub fn is_running(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Accepts nothing more, lets exchanges end for as long as `patience`, then returns.
+    pub fn stop(mut self, patience: Duration) {
+        self.events.emit(&Event::Draining { deadline: patience });
+        self.drain
+            .send_replace(Drain::Until(Instant::now() + patience));
+        self.join();
+        self.events.emit(&Event::Stopped);
+    }
+
+    /// Client connections that are open.
+    pub fn connections(&self) -> u32 {
+        self.workers.connections()
+    }
+
+    fn announce(&self) {
+        self.events.emit(&Event::Started {
+            version: env!("CARGO_PKG_VERSION"),
+            workers: self.threads.len(),
+        });
+        for (listener, address) in &self.listening {
+            let (listener, address) = (listener.clone(), address.to_string());
+            self.events.emit(&Event::Listening { listener, address });
+        }
+        if let Some(address) = self.admin {
+            self.events.emit(&Event::AdminListening { address });
+        }
+    }
+
+    /// Waits for the workers, then ends what they report to.
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A panic of a worker was told when it happened.
+            let _ = thread.join();
+        }
+        if let Some(control) = self.control.take() {
+            control.stop();
+        }
+        if let Some(log) = self.log.take() {
+            log.shutdown(LOG_SHUTDOWN_MAX);
+        }
+        for (_, address) in &self.listening {
+            if let Address::Unix(path) = address {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.drain.send_replace(Drain::Until(Instant::now()));
+        self.join();
+    }
+}
+
+fn run_worker(input: WorkerInput, pin: bool, events: &Events) {
+    let worker = input.index;
+    if pin {
+        net::pin_to_core(worker);
+    }
+    if let Err(error) = proxy::run(input) {
+        events.emit(&Event::WorkerFailed {
+            worker,
+            reason: error.to_string(),
+        });
+    }
+}
+
+fn bind_listeners(snapshot: &Snapshot, workers: usize) -> Result<Vec<(usize, Listening)>> {
+    let mut bound = Vec::new();
+    for (index, listener) in snapshot.listeners.iter().enumerate() {
+        for address in &listener.bind {
+            let listening = net::bind(address, workers).map_err(|error| {
+                anyhow!(
+                    "listener `{}` cannot bind {address}: {}",
+                    listener.name,
+                    advice(&error)
+                )
+            })?;
+            bound.push((index, listening));
+        }
+    }
+    Ok(bound)
+}
+
+fn bind_admin(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .map_err(|error| anyhow!("the admin API cannot bind {address}: {}", advice(&error)))
+}
+
+/// The kernel's words, and what to do.
+fn advice(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "the port is taken; stop the program that listens there (`ss -ltnp` shows it) or choose another port".into()
+        }
+        ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE".into()
+        }
+        ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Which sockets each worker gets.
+fn sockets_by_worker(
+    bound: Vec<(usize, Listening)>,
+    workers: usize,
+) -> Vec<Vec<(usize, Address, std::os::fd::OwnedFd)>> {
+    let mut by_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for (listener, listening) in bound {
+        for (worker, socket) in listening.sockets.into_iter().enumerate() {
+            by_worker[worker].push((listener, listening.address.clone(), socket));
+        }
+    }
+    by_worker
+}
+
+fn live_pool(pool: &config::Pool, workers: usize) -> Pool {
+    let endpoints = pool.endpoints.iter().map(|endpoint| {
+        Endpoint::new(
+            endpoint.name.clone(),
+            endpoint.address.clone(),
+            endpoint.weight,
+            endpoint.max_requests,
+        )
+    });
+    Pool::new(pool.settings.clone(), endpoints.collect(), workers)
+}
+
+fn shape(snapshot: &Snapshot) -> Shape {
+    let pool = |pool: &config::Pool| PoolShape {
+        name: pool.settings.name.to_string(),
+        endpoints: pool
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.name.to_string())
+            .collect(),
+    };
+    Shape {
+        listeners: snapshot
+            .listeners
+            .iter()
+            .map(|listener| listener.name.to_string())
+            .collect(),
+        routes: snapshot
+            .routes
+            .iter()
+            .map(|route| route.name.to_string())
+            .collect(),
+        pools: snapshot.pools.iter().map(pool).collect(),
+        failures: FAILURE_WORDS,
+        outcomes: OUTCOME_WORDS,
+    }
+}
+
+fn sink(snapshot: &Snapshot) -> Sink {
+    match &snapshot.access_log.sink {
+        AccessLogSink::Off => Sink::Off,
+        AccessLogSink::Stdout => Sink::Stdout,
+        AccessLogSink::File(path) => Sink::File(path.clone()),
+    }
+}
+
+/// Listeners with their addresses, for `/status`.
+fn views(listening: &[(String, Address)]) -> Vec<ListenerView> {
+    let mut views: Vec<ListenerView> = Vec::new();
+    for (name, address) in listening {
+        match views.iter_mut().find(|view| view.name == *name) {
+            Some(view) => view.addresses.push(address.to_string()),
+            None => views.push(ListenerView {
+                name: name.clone(),
+                addresses: vec![address.to_string()],
+            }),
+        }
+    }
+    views
+}
