@@ -4,6 +4,7 @@
 //! them is best by the pool's policy.
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "workers race for places")]
 mod tests;
 
 use std::rc::Rc;
@@ -122,10 +123,8 @@ impl Balancer {
         random: &mut Rng,
     ) -> Poll<Pick> {
         // Asks for a wake-up first and looks for room afterwards, so none is lost.
-        if !self
-            .line
-            .is_first(ticket, cx.waker(), &self.seat.pool.queue)
-        {
+        let queue = &self.seat.pool.queue;
+        if !self.line.is_first(ticket, cx.waker(), queue) {
             return Poll::Pending;
         }
         let pick = self.pick_now(tried, random);

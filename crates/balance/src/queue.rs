@@ -13,6 +13,10 @@
 //! one may not be published yet when the higher one looks.
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waiters race on threads, up to a deadline"
+)]
 mod tests;
 
 use std::collections::VecDeque;

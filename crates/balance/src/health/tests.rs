@@ -180,14 +180,19 @@ fn a_refused_live_connect_and_a_failed_probe_far_apart_do_not_count_together() {
 }
 
 #[test]
-fn a_successful_probe_takes_back_what_was_refused_before() {
+fn a_successful_probe_takes_back_what_was_seen_before() {
     let mut patient = Patient::up(CheckKind::Tcp);
-    patient.receive(Evidence::LiveRefused);
-    patient.receive(Evidence::ProbeSucceeded);
-    assert_eq!(
-        patient.receive(REFUSED),
-        Some(("up", "suspect", Cause::ProbeFailed))
-    );
+    for seen in [Evidence::LiveRefused, REFUSED] {
+        patient.receive(seen);
+        patient.receive(Evidence::ProbeSucceeded);
+        patient.receive(if seen == REFUSED {
+            Evidence::LiveRefused
+        } else {
+            REFUSED
+        });
+        assert_ne!(patient.health.state(), HealthState::Down, "{seen:?}");
+        patient.receive(Evidence::ProbeSucceeded);
+    }
 }
 
 #[test]
@@ -256,6 +261,9 @@ fn probes_come_fast_while_undecided_and_ever_slower_while_down() {
     }
     patient.receive(Evidence::ProbeSucceeded);
     assert_eq!(patient.health.next_probe_in(), Some(ms(500)));
+    // Having answered once, it starts over.
+    patient.receive(REFUSED);
+    assert_eq!(patient.health.next_probe_in(), Some(ms(4000)));
 }
 
 #[test]

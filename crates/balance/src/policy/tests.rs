@@ -138,6 +138,21 @@ fn least_request_in_a_large_pool_finds_the_only_endpoint_with_room() {
 }
 
 #[test]
+fn random_honours_weights_among_the_few_that_have_room() {
+    let full = (0..100).map(|_| endpoint(9, 1));
+    let open = [1, 2, 3].map(|weight| endpoint(weight, 0));
+    let mut balancer = balancer("random", full.chain(open).collect());
+    for index in 0..100 {
+        assert!(balancer.pool().reserve(index));
+    }
+    let counts = picks_in_steady_state(&mut balancer, 1, 6000);
+    for (weight, count) in (1..).zip(&counts[100..]) {
+        let share = *count as f64 / f64::from(1000 * weight);
+        assert!((0.9..1.1).contains(&share), "{weight} got {share}");
+    }
+}
+
+#[test]
 fn round_robin_interleaves_instead_of_clumping() {
     let mut balancer = balancer("round_robin", weighted(&[5, 1, 1]));
     let turns: Vec<_> = (0..7)
