@@ -13,6 +13,11 @@
 mod compile;
 mod flags;
 mod later;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the one impure file: it reads the text that the others are given"
+)]
 mod load;
 mod problem;
 mod raw;
@@ -23,6 +28,11 @@ mod snapshot;
 mod spanned;
 mod suggest;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "`load` is tested with files"
+)]
 mod tests;
 mod text;
 mod units;

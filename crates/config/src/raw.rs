@@ -109,7 +109,7 @@ pub(crate) enum Protocol {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawLimits {
-    /// Size of a whole head, 1KiB to 1MiB. Default: `"32KiB"`.
+    /// Size of a whole head, 1KiB to 64KiB. Default: `"32KiB"`.
     pub head: Option<At<SizeText>>,
     /// Number of header fields, 1 to 1000. Default: 100.
     #[schemars(range(min = 1, max = 1000))]

@@ -95,12 +95,13 @@ impl Compiler<'_> {
             return default;
         };
         let line_place = raw.line.as_ref().map(|line| line.place.clone());
-        let head_bytes = self.size(raw.head, "1KiB", "1MiB", default.head_bytes);
+        // A head is received into one buffer, the largest of which has 64 KiB (`net::LARGE`).
+        let head_bytes = self.size(raw.head, "1KiB", "64KiB", default.head_bytes);
         let line_bytes_default = default.line_bytes.min(head_bytes);
         let limits = HeadLimits {
             head_bytes,
             fields: raw.fields.map_or(default.fields, |fields| fields as usize),
-            line_bytes: self.size(raw.line, "64B", "1MiB", line_bytes_default),
+            line_bytes: self.size(raw.line, "64B", "64KiB", line_bytes_default),
         };
         if limits.line_bytes > limits.head_bytes {
             self.problems

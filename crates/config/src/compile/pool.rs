@@ -119,13 +119,17 @@ impl Compiler<'_> {
             self.check_name("an endpoint", name);
         }
         let text = raw.address.value;
-        let addresses = match address::addresses(&text, Ipv4Addr::LOCALHOST, self.resolve) {
+        let mut addresses = match address::addresses(&text, Ipv4Addr::LOCALHOST, self.resolve) {
             Ok(addresses) => addresses,
             Err((message, help)) => {
                 self.problems.error(raw.address.place, message).help = help;
                 return Vec::new();
             }
         };
+        // A name with both families has the same servers twice as a rule: `localhost` is one.
+        if !addresses.iter().all(is_ipv6) {
+            addresses.retain(|address| !is_ipv6(address));
+        }
         if addresses.iter().any(address::has_no_port) {
             self.problems
                 .error(raw.address.place, "nobody can connect to port 0");
@@ -356,4 +360,8 @@ impl Compiler<'_> {
         };
         (self.duration(raw.idle, KEEP_ALIVE_IDLE), timeouts)
     }
+}
+
+fn is_ipv6(address: &Address) -> bool {
+    matches!(address, Address::Tcp(address) if address.is_ipv6())
 }

@@ -100,6 +100,24 @@ fn a_name_with_several_addresses_becomes_an_endpoint_for_each() {
 }
 
 #[test]
+fn an_endpoint_with_addresses_of_both_families_is_its_ipv4_addresses() {
+    let text = r#"
+        listeners.web.bind = "both.internal:8080"
+        pools.app.endpoints = ["both.internal:80", "six.internal:80"]"#;
+    let snapshot = snapshot(text);
+    assert_eq!(snapshot.listeners[0].bind.len(), 4);
+    assert_eq!(
+        addresses(&snapshot.pools[0]),
+        [
+            "both.internal:80 (10.0.3.1:80) = 10.0.3.1:80",
+            "both.internal:80 (10.0.3.2:80) = 10.0.3.2:80",
+            "six.internal:80 ([fd00::1]:80) = [fd00::1]:80",
+            "six.internal:80 ([fd00::2]:80) = [fd00::2]:80",
+        ]
+    );
+}
+
+#[test]
 fn checks_have_short_forms_and_a_long_one() {
     let http = |path: &str, host: Option<&str>, expect: &[(u16, u16)]| CheckKind::Http {
         path: path.into(),

@@ -792,6 +792,23 @@ fail = "close"
 }
 
 #[test]
+fn a_head_is_no_larger_than_the_buffer_it_is_received_into() {
+    assert_snapshot!(mistakes(r#"
+[listeners.web]
+bind = ":8080"
+limits = { head = "65KiB" }
+[pools.app]
+endpoints = ["10.0.0.1:80"]
+"#), @r##"
+    error: `65KiB` is out of range, 1KiB to 64KiB
+     --> pointsman.toml:4:19
+      |
+    4 | limits = { head = "65KiB" }
+      |                   ^^^^^^^
+    "##);
+}
+
+#[test]
 fn settings_of_a_listener_and_of_a_route_say_what_they_take() {
     assert_snapshot!(mistakes(r#"
 [access_log]

@@ -11,18 +11,20 @@ use std::net::SocketAddr;
 use crate::problem::{Problems, Source};
 use crate::{Loaded, parse, text};
 
-/// A resolver that knows three names.
+/// A resolver that knows a few names.
 fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = host_and_port.split_once(':').expect("a host and a port");
     let ips: &[&str] = match host {
         "one.internal" => &["10.0.1.1"],
         "two.internal" => &["10.0.2.1", "10.0.2.2", "10.0.2.1"],
+        "both.internal" => &["::1", "10.0.3.1", "fd00::1", "10.0.3.2"],
+        "six.internal" => &["fd00::1", "fd00::2"],
         "none.internal" => &[],
         _ => return Err(io::Error::other("no such name")),
     };
     Ok(ips
         .iter()
-        .map(|ip| format!("{ip}:{port}").parse().unwrap())
+        .map(|ip| SocketAddr::new(ip.parse().unwrap(), port.parse().unwrap()))
         .collect())
 }
 
