@@ -7,6 +7,7 @@
 mod bench;
 mod http;
 mod interop;
+mod nginx;
 mod process;
 mod relay;
 mod socket;

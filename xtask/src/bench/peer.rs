@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::http;
+use crate::nginx;
 use crate::process::{self, Program};
 use crate::socket;
 
@@ -186,19 +187,11 @@ listen web
 }
 
 fn nginx(program: &Path, setup: &Setup<'_>) -> Result<Command> {
-    let folder = setup.folder.display();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("    {name}_temp_path {folder}/{name};\n"))
-        .concat();
+    let (outside, inside) = nginx::settings(setup.folder);
     let config = format!(
-        "daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log stderr error;
-events {{ worker_connections 20000; }}
-http {{
-    access_log off;
-{temporary}    keepalive_timeout 5m;
+        "{outside}http {{
+{inside}    access_log off;
+    keepalive_timeout 5m;
     keepalive_requests 1000000000;
     upstream app {{
 {servers}        keepalive 256;

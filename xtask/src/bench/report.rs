@@ -71,7 +71,7 @@ impl Report {
             text += &format!(
                 " ±{:.1} % | {} |\n",
                 spread(&runs, &main) * 100.0,
-                notes(&runs)
+                notes(&runs, scenario.figure)
             );
         }
         text
@@ -126,16 +126,21 @@ fn spread(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
     (most - least) / 2.0 / median(runs, figure)
 }
 
-/// The flags of all rounds, each once.
-fn notes(runs: &[&Run]) -> String {
-    let mut flags: Vec<&str> = runs
-        .iter()
-        .flat_map(|run| &run.flags)
-        .map(String::as_str)
-        .collect();
-    flags.sort_unstable();
-    flags.dedup();
-    flags.join("; ")
+/// What makes the figures doubtful: the flags of all rounds, each once, and other programs.
+fn notes(runs: &[&Run], figure: Figure) -> String {
+    let mut notes: Vec<String> = runs.iter().flat_map(|run| run.flags.clone()).collect();
+    notes.sort_unstable();
+    notes.dedup();
+    let others = runs.iter().map(|run| run.others_share).fold(0.0, f64::max);
+    // Counts and sizes do not depend on who else runs, and strace itself is another program.
+    let disturbs = matches!(figure, Figure::RunTime | Figure::Latency);
+    if disturbs && others > OTHERS_SHARE_MAX {
+        notes.push(format!(
+            "other programs took up to {:.0} % of its CPU",
+            others * 100.0
+        ));
+    }
+    notes.join("; ")
 }
 
 fn number(value: f64) -> String {
@@ -145,3 +150,6 @@ fn number(value: f64) -> String {
         format!("{value:.2}")
     }
 }
+
+/// Clock ticks are coarse, and the kernel's own threads run too.
+const OTHERS_SHARE_MAX: f64 = 0.08;

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::Lab;
+use crate::nginx;
 use crate::process::{self, Program, wait_until};
 use crate::socket;
 
@@ -147,10 +148,6 @@ fn start(lab: &Lab, server: Server, address: SocketAddr, folder: &Path) -> Resul
 }
 
 fn nginx_config(address: SocketAddr, folder: &Path) -> String {
-    let folder = folder.display();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("    {name}_temp_path {folder}/{name};\n"))
-        .concat();
     // The files are in a folder that only its owner may enter, so the worker must be the owner:
     // started by root, nginx would make it somebody else.
     let user = if rustix::process::geteuid().is_root() {
@@ -158,16 +155,13 @@ fn nginx_config(address: SocketAddr, folder: &Path) -> String {
     } else {
         ""
     };
+    let (outside, inside) = nginx::settings(folder);
+    let folder = folder.display();
     format!(
         "{user}
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log stderr error;
-events {{ }}
-http {{
-    access_log {folder}/log;
-{temporary}    server {{
+{outside}http {{
+{inside}    access_log {folder}/log;
+    server {{
         listen {address};
         root {folder}/files;
     }}
