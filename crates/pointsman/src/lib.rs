@@ -1,5 +1,7 @@
 //! The whole load balancer in one process: what the program `pointsman` and the tests start.
 
+mod bind;
 mod server;
 
+pub use bind::{BindError, unbindable};
 pub use server::{Options, Server};

@@ -1,56 +1,80 @@
-//! The `pointsman` program.
+//! The `pointsman` program: one file for each command that needs more than a few lines.
+//!
+//! Exit codes: 0 for success, 2 for a bad config or command line, 1 for everything else.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod cli;
 
-use anyhow::{Result, bail};
-use clap::{Parser, Subcommand};
-use pointsman::{Options, Server};
+mod run;
+
+mod check;
+
+mod admin;
+mod status;
+
+mod demo;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+use config::Problems;
+
+use crate::cli::{Cli, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+/// The config of those who name none, in the current folder.
+const DEFAULT_CONFIG: &str = "pointsman.toml";
 
-#[derive(Subcommand)]
-enum Command {
-    /// Serve.
-    Run {
-        #[arg(long)]
-        config: Option<PathBuf>,
-        #[arg(long)]
-        listen: Vec<String>,
-        #[arg(long)]
-        to: Vec<String>,
-    },
-}
+/// Exit code for a bad config, as clap uses for a bad command line.
+const BAD_CONFIG: u8 = 2;
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Run { config, listen, to } => {
-            let snapshot = match config {
-                Some(path) => match config::load(&path) {
-                    Ok(loaded) => loaded.snapshot,
-                    Err(problems) => bail!("{}", problems.render(false)),
-                },
-                None => match config::from_flags(&listen, &to) {
-                    Ok(snapshot) => snapshot,
-                    Err(problems) => bail!("{}", problems.render(false)),
-                },
-            };
-            let server = Server::start(snapshot, Options::default())?;
-            let mut signals = signal_hook::iterator::Signals::new([
-                signal_hook::consts::SIGTERM,
-                signal_hook::consts::SIGINT,
-            ])?;
-            signals.forever().next();
-            server.stop(Duration::from_secs(30));
-            Ok(())
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(arguments) => run::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Status(arguments) => status::status(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Demo(arguments) => demo::demo(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema => print(&format!("{}\n", config::schema())).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| match error.downcast_ref::<Problems>() {
+        Some(problems) => {
+            show(problems);
+            BAD_CONFIG.into()
         }
+        None => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Shows problems of a config on standard error, in colours if somebody looks.
+fn show(problems: &Problems) {
+    eprint!("{}", problems.render(may_color(&io::stderr())));
+}
+
+/// Whether colours are seen there and wanted (<https://no-color.org>).
+fn may_color(sink: &impl IsTerminal) -> bool {
+    sink.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints to standard output. A reader that has seen enough, say `head`, is no error.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    print(&String::from_utf8_lossy(&script))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use balance::{Address, Endpoint, Pool};
 use config::{AccessLogSink, Snapshot};
 use control::{Control, ControlInput, ListenerView};
@@ -13,6 +13,8 @@ use net::Listening;
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
 use proxy::{Drain, FAILURE_WORDS, OUTCOME_WORDS, Plan, WorkerInput, Workers};
 use tokio::sync::{mpsc, watch};
+
+use crate::bind::{bind_admin, bind_listeners};
 
 /// What is not in the config.
 #[derive(Debug)]
@@ -245,43 +247,6 @@ fn run_worker(input: WorkerInput, pin: bool, events: &Events) {
             worker,
             reason: error.to_string(),
         });
-    }
-}
-
-fn bind_listeners(snapshot: &Snapshot, workers: usize) -> Result<Vec<(usize, Listening)>> {
-    let mut bound = Vec::new();
-    for (index, listener) in snapshot.listeners.iter().enumerate() {
-        for address in &listener.bind {
-            let listening = net::bind(address, workers).map_err(|error| {
-                anyhow!(
-                    "listener `{}` cannot bind {address}: {}",
-                    listener.name,
-                    advice(&error)
-                )
-            })?;
-            bound.push((index, listening));
-        }
-    }
-    Ok(bound)
-}
-
-fn bind_admin(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .map_err(|error| anyhow!("the admin API cannot bind {address}: {}", advice(&error)))
-}
-
-/// The kernel's words, and what to do.
-fn advice(error: &std::io::Error) -> String {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            "the port is taken; stop the program that listens there (`ss -ltnp` shows it) or choose another port".into()
-        }
-        ErrorKind::PermissionDenied => {
-            "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE".into()
-        }
-        ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
-        _ => error.to_string(),
     }
 }
 

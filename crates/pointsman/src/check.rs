@@ -1,0 +1,169 @@
+//! `pointsman check`: every mistake in a config, and what it would serve.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use balance::{Check, CheckKind};
+use config::Snapshot;
+use pointsman::BindError;
+
+use crate::cli::CheckArguments;
+use crate::{BAD_CONFIG, admin, print, show};
+
+pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
+    let loaded = config::load(&arguments.config)?;
+    if !loaded.warnings.is_empty() {
+        show(&loaded.warnings);
+    }
+    let taken = taken_by_others(&loaded.snapshot);
+    for error in &taken {
+        eprintln!("error: {error}");
+    }
+    if !taken.is_empty() {
+        return Ok(BAD_CONFIG.into());
+    }
+    let name = arguments.config.display();
+    print(&format!(
+        "{name} can be run\n\n{}",
+        summary(&loaded.snapshot)
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Addresses that cannot be bound, but for those that a Pointsman with this config holds: whoever
+/// edits its config wants to check that before a restart.
+fn taken_by_others(snapshot: &Snapshot) -> Vec<BindError> {
+    let mut errors = pointsman::unbindable(snapshot);
+    let running = match snapshot.admin.bind {
+        Some(address) if !errors.is_empty() => admin::status(address).ok(),
+        _ => None,
+    };
+    if let Some(running) = running {
+        let admin = snapshot.admin.bind.map(|address| address.to_string());
+        let listeners = running.listeners.iter();
+        let held: Vec<&String> = listeners
+            .flat_map(|listener| &listener.addresses)
+            .chain(&admin)
+            .collect();
+        errors.retain(|error| !held.contains(&&error.address.to_string()));
+    }
+    errors
+}
+
+/// What would be served.
+fn summary(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for listener in &snapshot.listeners {
+        let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            text,
+            "listener {} on {}",
+            listener.name,
+            addresses.join(", ")
+        );
+    }
+    for route in &snapshot.routes {
+        let pool = &snapshot.pools[route.pool].settings.name;
+        let _ = writeln!(text, "route {} to pool {pool}", route.name);
+    }
+    for pool in &snapshot.pools {
+        let settings = &pool.settings;
+        let check = check_text(&settings.check);
+        let _ = writeln!(text, "pool {}, {}, {check}", settings.name, settings.policy);
+        for endpoint in &pool.endpoints {
+            let _ = write!(text, "  endpoint {}", endpoint.name);
+            let address = endpoint.address.to_string();
+            if *endpoint.name != *address {
+                let _ = write!(text, " at {address}");
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn check_text(check: &Check) -> String {
+    let what = match &check.kind {
+        CheckKind::Off => return "not checked".to_owned(),
+        CheckKind::Tcp => "TCP connect".to_owned(),
+        CheckKind::Http { path, .. } => format!("GET {path}"),
+    };
+    format!("checked every {:?} by {what}", check.interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, TcpListener};
+
+    fn snapshot(text: &str) -> Snapshot {
+        let no_names = |_: &str| -> std::io::Result<Vec<SocketAddr>> { Ok(Vec::new()) };
+        config::parse("test.toml", text, &no_names)
+            .expect("it is valid")
+            .snapshot
+    }
+
+    #[test]
+    fn the_summary_names_what_would_be_served() {
+        let snapshot = snapshot(
+            r#"
+            listeners.web.bind = ":8080"
+            [pools.app]
+            endpoints = ["127.0.0.1:3001", { address = "127.0.0.1:3002", name = "blue" }]
+            check = "/healthz"
+            [[routes]]
+            host = "shop.example"
+            pool = "app""#,
+        );
+        let expected = "\
+listener web on 0.0.0.0:8080
+route shop.example to pool app
+pool app, least_request, checked every 2s by GET /healthz
+  endpoint 127.0.0.1:3001
+  endpoint blue at 127.0.0.1:3002
+";
+        assert_eq!(summary(&snapshot), expected);
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_has_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+        let address = taken.local_addr().expect("it is bound");
+        let snapshot = snapshot(&format!(
+            "admin.bind = 'off'\n\
+             listeners.web.bind = [\"{address}\", \"127.0.0.1:0\"]\n\
+             pools.app.endpoints = [\"3001\"]"
+        ));
+        let [error] = &taken_by_others(&snapshot)[..] else {
+            panic!("one address is taken");
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("listener `web` cannot bind {address}")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_ports_of_a_running_pointsman_are_no_mistake_in_its_config() {
+        let free = "admin.bind = '127.0.0.1:0'\n\
+                    listeners.web.bind = '127.0.0.1:0'\n\
+                    pools.app.endpoints = ['3001']";
+        let options = pointsman::Options {
+            events: observe::Events::new(observe::EventFormat::Text, std::io::sink()),
+            ..pointsman::Options::default()
+        };
+        let server = pointsman::Server::start(snapshot(free), options).expect("it starts");
+        let admin = server.admin_address().expect("it is on");
+        let web = server.address("web").expect("it listens");
+        let same = snapshot(&format!(
+            "admin.bind = '{admin}'\n\
+             listeners.web.bind = '{web}'\n\
+             pools.app.endpoints = ['3001']"
+        ));
+        assert_eq!(pointsman::unbindable(&same).len(), 2);
+        assert!(taken_by_others(&same).is_empty());
+    }
+}

@@ -1,0 +1,188 @@
+//! `pointsman status`: pools and endpoints of a running Pointsman, as a table.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+
+use crate::admin::{self, EndpointStatus, ProbeStatus, Status, TransitionStatus};
+use crate::cli::StatusArguments;
+use crate::print;
+
+pub(crate) fn status(arguments: &StatusArguments) -> Result<()> {
+    let body = admin::get(arguments.admin, "/status")?;
+    if arguments.json {
+        return print(&format!("{body}\n"));
+    }
+    print(&render(&admin::read_status(&body)?))
+}
+
+fn render(status: &Status) -> String {
+    let mut text = format!(
+        "Pointsman {}, up {}, {} worker{}\n",
+        status.version,
+        duration(status.uptime_seconds as u64),
+        status.workers,
+        if status.workers == 1 { "" } else { "s" },
+    );
+    // Writing to a String cannot fail.
+    for listener in &status.listeners {
+        let addresses = listener.addresses.join(", ");
+        let _ = writeln!(text, "listener {} on {addresses}", listener.name);
+    }
+    for pool in &status.pools {
+        let _ = write!(text, "pool {}, {}", pool.name, pool.policy);
+        if pool.requests_queued > 0 {
+            let _ = write!(text, ", {} requests queued", pool.requests_queued);
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+    let mut rows = vec![HEAD.map(String::from)];
+    for pool in &status.pools {
+        rows.extend(
+            pool.endpoints
+                .iter()
+                .map(|endpoint| row(&pool.name, endpoint)),
+        );
+    }
+    text + &table(&rows)
+}
+
+const HEAD: [&str; 7] = [
+    "POOL",
+    "ENDPOINT",
+    "STATE",
+    "IN FLIGHT",
+    "REQUESTS",
+    "LAST CHECK",
+    "LAST EVENT",
+];
+
+/// Columns of numbers.
+const RIGHT: [usize; 2] = [3, 4];
+
+fn row(pool: &str, endpoint: &EndpointStatus) -> [String; 7] {
+    let ejected = if endpoint.ejected { ", ejected" } else { "" };
+    let probe = endpoint.last_probe.as_ref();
+    [
+        pool.to_owned(),
+        endpoint.name.clone(),
+        format!("{}{ejected}", endpoint.state),
+        endpoint.requests_in_flight.to_string(),
+        endpoint.requests.to_string(),
+        probe.map_or("none".to_owned(), probe_text),
+        endpoint
+            .transitions
+            .first()
+            .map_or("none".to_owned(), transition_text),
+    ]
+}
+
+fn probe_text(probe: &ProbeStatus) -> String {
+    let outcome = probe
+        .outcome
+        .strip_prefix("probe ")
+        .unwrap_or(&probe.outcome);
+    format!("{outcome} ({:.1} ms)", probe.latency_seconds * 1e3)
+}
+
+fn transition_text(transition: &TransitionStatus) -> String {
+    let TransitionStatus {
+        time,
+        from,
+        to,
+        cause,
+    } = transition;
+    // `2026-11-22T10:00:00.123456Z`: to the second is enough for people.
+    let second = time.split('.').next().unwrap_or_default().replace('T', " ");
+    format!("{second}Z {from} → {to}: {}", cause.replace('_', " "))
+}
+
+/// Rows of cells as aligned lines, two spaces between columns.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = if RIGHT.contains(&column) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:<width$}  ")
+            };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// The two largest units, `3 d 4 h`.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = r#"{
+        "version": "0.1.0", "uptime_seconds": 200.5, "workers": 2,
+        "listeners": [{"name": "web", "addresses": ["0.0.0.0:8080", "[::]:8080"]}],
+        "pools": [{"name": "app", "policy": "least_request", "requests_queued": 3, "endpoints": [
+            {"name": "127.0.0.1:3001", "address": "127.0.0.1:3001", "weight": 1,
+             "requests_in_flight": 12, "requests": 123456, "availability": "up", "state": "up",
+             "ejected": false, "since": "2026-11-22T10:00:00.123456Z",
+             "last_probe": {"time": "2026-11-22T10:03:00.123456Z", "latency_seconds": 0.00042,
+                            "outcome": "probe succeeded"},
+             "transitions": []},
+            {"name": "blue", "address": "127.0.0.1:3002", "weight": 1,
+             "requests_in_flight": 0, "requests": 7, "availability": "down", "state": "down",
+             "ejected": true, "since": "2026-11-22T10:00:00.123456Z",
+             "transitions": [
+                {"time": "2026-11-22T10:02:00.500000Z", "from": "up", "to": "down",
+                 "cause": "refused_live_and_probe", "evidence": "probe failed"},
+                {"time": "2026-11-22T10:00:00.123456Z", "from": "unknown", "to": "up",
+                 "cause": "first_probe"}]}
+        ]}]
+    }"#;
+
+    #[test]
+    fn a_status_is_an_aligned_table() {
+        let status = admin::read_status(BODY).expect("it is a status");
+        let expected = "\
+Pointsman 0.1.0, up 3 min 20 s, 2 workers
+listener web on 0.0.0.0:8080, [::]:8080
+pool app, least_request, 3 requests queued
+
+POOL  ENDPOINT        STATE          IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
+app   127.0.0.1:3001  up                    12    123456  succeeded (0.4 ms)  none
+app   blue            down, ejected          0         7  none                \
+2026-11-22 10:02:00Z up → down: refused live and probe
+";
+        assert_eq!(render(&status), expected);
+    }
+
+    #[test]
+    fn durations_are_shown_in_their_two_largest_units() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (61, "1 min 1 s"),
+            (3600, "1 h 0 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}
