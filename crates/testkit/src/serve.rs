@@ -93,7 +93,7 @@ impl Serving<'_> {
         };
         let reply = self.shared.on_request(&request);
         let next = self.play_reply(&reply, &request.head);
-        self.shared.end_request();
+        self.end_request();
         match next {
             Ok(Next::GoOn) if wants_close(&request.head) => self.play(&Step::Close),
             next => next,
@@ -107,6 +107,10 @@ impl Serving<'_> {
             }
         }
         let message = reply.render(request, self.body.as_ref());
+        if reply.steps_after().is_empty() {
+            // The next request may be here before this thread runs again.
+            self.end_request();
+        }
         self.send(&message)?;
         for step in reply.steps_after() {
             if self.play(step)? == Next::Over {
@@ -114,6 +118,13 @@ impl Serving<'_> {
             }
         }
         Ok(Next::GoOn)
+    }
+
+    /// The request at hand is in flight no more.
+    fn end_request(&mut self) {
+        if self.recorded.take().is_some() {
+            self.shared.end_request();
+        }
     }
 
     fn play(&mut self, step: &Step) -> io::Result<Next> {

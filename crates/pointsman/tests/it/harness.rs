@@ -1,0 +1,272 @@
+//! A load balancer in front of scripted endpoints: the one place that knows the program's API.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use observe::{EventFormat, Events};
+use pointsman::{Options, Server};
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{Client, Endpoint, Peer, Response, get, poll_until};
+
+/// Long enough for anything that should happen, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// A config in pieces: one listener `web`, one pool `app`, one route.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    endpoints: Vec<String>,
+    listener: String,
+    pool: String,
+    route: String,
+    workers: Option<u32>,
+    more: String,
+}
+
+/// A running load balancer.
+pub(crate) struct Proxy {
+    server: Option<Server>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    directory: TempDir,
+}
+
+impl Setup {
+    /// A pool of these endpoints, without active checks and with defaults for the rest.
+    pub(crate) fn to(endpoints: &[&Endpoint]) -> Self {
+        let endpoints = endpoints
+            .iter()
+            .map(|endpoint| format!("\"{}\"", endpoint.peer()));
+        Self {
+            endpoints: endpoints.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds an endpoint by its address.
+    pub(crate) fn and_to(mut self, address: impl std::fmt::Display) -> Self {
+        self.endpoints.push(format!("\"{address}\""));
+        self
+    }
+
+    /// A pool of endpoints that are tables: `with` holds their keys but the address.
+    pub(crate) fn to_tables(endpoints: &[(&Endpoint, &str)]) -> Self {
+        let endpoints = endpoints
+            .iter()
+            .map(|(endpoint, with)| format!("{{ address = \"{}\", {with} }}", endpoint.peer()));
+        Self {
+            endpoints: endpoints.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds keys of the listener.
+    pub(crate) fn listener(mut self, keys: &str) -> Self {
+        self.listener += &format!("{keys}\n");
+        self
+    }
+
+    /// Adds keys of the pool.
+    pub(crate) fn pool(mut self, keys: &str) -> Self {
+        self.pool += &format!("{keys}\n");
+        self
+    }
+
+    /// Adds keys of the route.
+    pub(crate) fn route(mut self, keys: &str) -> Self {
+        self.route += &format!("{keys}\n");
+        self
+    }
+
+    /// Sets the number of workers, two unless set.
+    pub(crate) fn workers(mut self, workers: u32) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Adds whole tables.
+    pub(crate) fn more(mut self, tables: &str) -> Self {
+        self.more += &format!("{tables}\n");
+        self
+    }
+
+    /// The config as text, with files in `directory`.
+    pub(crate) fn text(&self, directory: &std::path::Path) -> String {
+        let log = directory.join("access.log");
+        let mut listener = self.listener.clone();
+        if !listener.contains("bind") {
+            listener += "bind = \"127.0.0.1:0\"\n";
+        }
+        let mut pool = self.pool.clone();
+        // A probe is a connection that a test which counts them does not want.
+        if !pool.contains("check") {
+            pool += "check = \"off\"\n";
+        }
+        format!(
+            "workers = {}\n\
+             [admin]\nbind = \"127.0.0.1:0\"\n\
+             [access_log]\nsink = {{ file = \"{}\" }}\n\
+             [listeners.web]\n{listener}\
+             [pools.app]\nendpoints = [{}]\n{pool}\
+             [[routes]]\npool = \"app\"\n{}\
+             {}",
+            self.workers.unwrap_or(2),
+            log.display(),
+            self.endpoints.join(", "),
+            self.route,
+            self.more,
+        )
+    }
+
+    /// Starts it.
+    #[track_caller]
+    pub(crate) fn start(self) -> Proxy {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        self.start_in(directory)
+    }
+
+    /// Starts it with its files in `directory`.
+    #[track_caller]
+    pub(crate) fn start_in(self, directory: TempDir) -> Proxy {
+        let text = self.text(directory.path());
+        let loaded = match config::parse("test.toml", &text, &no_names) {
+            Ok(loaded) => loaded,
+            Err(problems) => panic!("{}", problems.render(false)),
+        };
+        let options = Options {
+            events: Events::new(EventFormat::Text, std::io::sink()),
+            ..Options::default()
+        };
+        let server = Server::start(loaded.snapshot, options).expect("the server starts");
+        let address = server.address("web").expect("the listener has a port");
+        let admin = server.admin_address().expect("the admin API is on");
+        Proxy {
+            server: Some(server),
+            address,
+            admin,
+            directory,
+        }
+    }
+}
+
+/// A balancer with defaults in front of these endpoints.
+#[track_caller]
+pub(crate) fn proxy_to(endpoints: &[&Endpoint]) -> Proxy {
+    Setup::to(endpoints).start()
+}
+
+impl Proxy {
+    /// Where listener `web` listens.
+    pub(crate) fn peer(&self) -> Peer {
+        self.address.into()
+    }
+
+    /// A new client connection.
+    #[track_caller]
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// The response to a GET on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Response {
+        get(self.address, target)
+    }
+
+    /// The body of an admin page.
+    #[track_caller]
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let mut client = Client::connect(self.admin);
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.admin
+        ));
+        let response = client
+            .try_read_response("GET", 16 * 1024 * 1024)
+            .expect("the admin API answers");
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.text()
+    }
+
+    /// The admin page `/status`.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.admin("/status")).expect("/status is JSON")
+    }
+
+    /// The sum of a metric's samples whose line holds every text of `labels`.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let page = self.admin("/metrics");
+        let samples = page.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        let values = samples.map(|line| {
+            let value = line.rsplit(' ').next().unwrap_or_default();
+            value.parse::<f64>().expect("a sample ends with a number")
+        });
+        values.sum()
+    }
+
+    /// Waits until that many requests are queued.
+    #[track_caller]
+    pub(crate) fn wait_for_queued(&self, count: u32) {
+        poll_until(&format!("{count} queued"), SOON, || {
+            self.metric("pointsman_pool_queue_length", &[]) == f64::from(count)
+        });
+    }
+
+    /// Waits until that many requests are in flight, over all endpoints.
+    #[track_caller]
+    pub(crate) fn wait_for_in_flight(&self, count: u64) {
+        poll_until(&format!("{count} in flight"), SOON, || {
+            let status = self.status();
+            let pools = status["pools"].as_array().into_iter().flatten();
+            let endpoints =
+                pools.flat_map(|pool| pool["endpoints"].as_array().into_iter().flatten());
+            let in_flight =
+                endpoints.filter_map(|endpoint| endpoint["requests_in_flight"].as_u64());
+            in_flight.sum::<u64>() == count
+        });
+    }
+
+    /// The first `count` lines of the access log, waiting until they are there.
+    #[track_caller]
+    pub(crate) fn log(&self, count: usize) -> Vec<Value> {
+        let read = || std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        poll_until(&format!("{count} lines of access log"), SOON, || {
+            read().lines().count() >= count
+        });
+        let text = read();
+        let lines = text.lines().take(count);
+        lines
+            .map(|line| serde_json::from_str(line).expect("a log line is JSON"))
+            .collect()
+    }
+
+    /// Stops gracefully; returns when everything in flight is over.
+    pub(crate) fn stop(mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop(SOON);
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("access.log")
+    }
+}
+
+/// The config of a test has addresses only.
+fn no_names(name: &str) -> std::io::Result<Vec<SocketAddr>> {
+    Err(std::io::Error::other(format!(
+        "{name} is not resolved in tests"
+    )))
+}
+
+/// An endpoint that answers 200 with `name`.
+pub(crate) fn named(name: &'static str) -> Endpoint {
+    Endpoint::start(move |_| testkit::Reply::ok(name))
+}

@@ -1,0 +1,68 @@
+//! Starting and stopping.
+
+use testkit::{Client, Endpoint, Gate, Reply, poll_until};
+
+use crate::harness::{SOON, named, proxy_to};
+
+#[test]
+fn a_graceful_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
+    let gate = Gate::new();
+    let endpoint = Endpoint::start({
+        let gate = gate.clone();
+        move |_| Reply::ok("finished").wait(&gate)
+    });
+    let proxy = proxy_to(&[&endpoint]);
+    let peer = proxy.peer();
+    let mut busy = proxy.client();
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    poll_until("the request is in flight", SOON, || {
+        endpoint.in_flight() == 1
+    });
+    let mut idle = proxy.client();
+
+    let stopping = std::thread::spawn(move || proxy.stop());
+    idle.expect_close();
+    poll_until("nothing new is taken", SOON, || {
+        match Client::try_connect(&peer) {
+            Err(_) => true,
+            // What slipped into the backlog is ended, not served.
+            Ok(mut client) => {
+                client.read_to_end();
+                false
+            }
+        }
+    });
+    assert!(!stopping.is_finished());
+    gate.open();
+    let response = busy.read_response();
+    assert_eq!(response.text(), "finished");
+    assert!(response.head.connection_has("close"));
+    busy.expect_close();
+    stopping.join().expect("the stop ends");
+}
+
+#[test]
+fn dropping_it_stops_at_once() {
+    let endpoint = Endpoint::start(|_| Reply::hang());
+    let proxy = proxy_to(&[&endpoint]);
+    let peer = proxy.peer();
+    let mut busy = proxy.client();
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    poll_until("the request is in flight", SOON, || {
+        endpoint.in_flight() == 1
+    });
+    drop(proxy);
+    busy.expect_close();
+    assert!(Client::try_connect(&peer).is_err());
+}
+
+#[test]
+fn a_kept_connection_is_told_of_the_stop_with_its_last_response() {
+    let endpoint = named("a");
+    let proxy = proxy_to(&[&endpoint]);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "a");
+    let stopping = std::thread::spawn(move || proxy.stop());
+    client.expect_close();
+    stopping.join().expect("the stop ends");
+}

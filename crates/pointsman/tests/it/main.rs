@@ -1,0 +1,17 @@
+//! The whole load balancer between scripted clients and endpoints.
+//!
+//! `harness` is the only module that knows the program's API. Each test starts its own balancer
+//! on ports of its own.
+
+mod balancing;
+mod endpoint_faults;
+mod failover;
+mod forwarding;
+mod harness;
+mod lifecycle;
+mod limits;
+mod process;
+mod rejections;
+mod seeing;
+mod semantics;
+mod upgrades;
