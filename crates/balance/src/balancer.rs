@@ -16,7 +16,7 @@ use fastrand::Rng;
 use crate::policy::{self, Candidates, Policy};
 use crate::queue::{Line, Ticket};
 use crate::rotation::{Rotation, Tier};
-use crate::{Endpoint, Pool, RequestGuard, Tried};
+use crate::{Endpoint, Pool, Tried};
 
 /// Picks endpoints of one pool for one worker.
 pub struct Balancer {
@@ -27,11 +27,10 @@ pub struct Balancer {
     line: Line,
 }
 
-/// A worker at a pool. Guards share it by `Rc`, because they stay on their worker: counting
+/// A worker at a pool. Leases share it by `Rc`, because they stay on their worker: counting
 /// references to the pool itself would be a write that all workers contend for.
 pub(crate) struct Seat {
     pub(crate) pool: Arc<Pool>,
-    pub(crate) worker: usize,
 }
 
 /// What a pick came to.
@@ -75,18 +74,13 @@ impl Balancer {
             rotation: Rotation::new(&pool),
             policy: (kind.build)(),
             line: Line::new(worker),
-            seat: Rc::new(Seat { pool, worker }),
+            seat: Rc::new(Seat { pool }),
         }
     }
 
     /// The pool.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.seat.pool
-    }
-
-    /// Counts a request as begun, for the retry budget. Keep it until the response has ended.
-    pub fn begin_request(&self) -> RequestGuard {
-        RequestGuard::new(Rc::clone(&self.seat))
     }
 
     /// Picks an endpoint for a request that has used those of `tried`.

@@ -35,7 +35,7 @@ pub use health::{
 pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind};
 pub use pool::Pool;
 pub use queue::{Queue, Ticket};
-pub use retry::{RequestGuard, RetryBudget, RetryPermit, backoff};
+pub use retry::{RetryBudget, backoff};
 pub use settings::{
     Check, CheckKind, OutlierSettings, PoolSettings, QueueSettings, RetryOn, RetrySettings,
     StatusRange,

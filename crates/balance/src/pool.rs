@@ -32,7 +32,7 @@ impl Pool {
     pub fn new(settings: PoolSettings, endpoints: Vec<Endpoint>, workers: usize) -> Self {
         Self {
             queue: Queue::new(settings.queue.length, workers),
-            retry_budget: RetryBudget::new(workers),
+            retry_budget: RetryBudget::default(),
             limited: endpoints
                 .iter()
                 .any(|endpoint| endpoint.max_requests.is_some()),

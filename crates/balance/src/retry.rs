@@ -1,113 +1,67 @@
 //! How many extra attempts a pool may cause, and how long they are put off.
 //!
-//! Retries help while few requests fail, and make it worse when all do. So they are bounded by a
-//! share of the requests in flight, counted over all workers.
+//! Retries help while few requests fail, and make it worse when all do. So they are paid for:
+//! every request puts a fifth of a retry into its pool's budget, a retry takes a whole one.
 
-#[cfg(test)]
-mod tests;
-
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::balancer::Seat;
-
-/// The share of extra attempts of one pool.
+/// The extra attempts that one pool may still make, over all workers.
+///
+/// A balance and not a share of the requests in flight: when an endpoint dies, half of those fail
+/// in one moment, and each of them deserves its second attempt; a share would refuse most. Over
+/// any time in which nothing was saved up, upstream load is at most 1.2 × offered + 3.
 #[derive(Debug)]
 pub struct RetryBudget {
-    retries_in_flight: AtomicU32,
-    /// By worker, each on a cache line of its own: it is written by every request.
-    requests_in_flight: Box<[RequestCount]>,
+    /// In fifths of a retry.
+    credit: AtomicU32,
 }
 
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct RequestCount(AtomicU32);
-
-/// A request in flight, queueing and retrying included. From [`crate::Balancer::begin_request`].
-#[must_use]
-pub struct RequestGuard(Rc<Seat>);
-
-/// A retry in flight. Keep it from before the back-off until the attempt has ended.
-#[must_use]
-pub struct RetryPermit(Rc<Seat>);
-
-/// Always allowed at once: in a quiet pool a share of the requests would round to nothing.
-const RETRIES_MIN: u32 = 3;
-/// One retry for this many requests: a ratio of 0.2.
+/// What a retry costs, in requests that earn it: a ratio of 0.2.
 const REQUESTS_PER_RETRY: u32 = 5;
+
+/// Retries that a pool begins with, because a quiet pool has earned nothing.
+const RETRIES_AT_START: u32 = 3;
+
+/// Retries that can be saved up: the requests that one dying endpoint may cut in a busy pool.
+/// More would let a total outage double its load for seconds.
+const RETRIES_MAX: u32 = 100;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(25);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
 
-impl RetryBudget {
-    pub(crate) fn new(workers: usize) -> Self {
+impl Default for RetryBudget {
+    fn default() -> Self {
         Self {
-            retries_in_flight: AtomicU32::new(0),
-            requests_in_flight: (0..workers).map(|_| RequestCount::default()).collect(),
+            credit: AtomicU32::new(RETRIES_AT_START * REQUESTS_PER_RETRY),
+        }
+    }
+}
+
+impl RetryBudget {
+    /// A request begins. In good times the budget is full, and this only reads.
+    pub fn earn(&self) {
+        // Workers that see the last free place at once may all fill it: a few fifths too much.
+        if self.credit.load(Ordering::Relaxed) < RETRIES_MAX * REQUESTS_PER_RETRY {
+            self.credit.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Requests in flight, over all workers.
-    pub fn requests_in_flight(&self) -> u32 {
-        let counts = self.requests_in_flight.iter();
-        counts.map(|count| count.0.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Retries in flight, over all workers.
-    pub fn retries_in_flight(&self) -> u32 {
-        self.retries_in_flight.load(Ordering::Relaxed)
-    }
-
-    fn try_retry(&self) -> bool {
-        let requests = self.requests_in_flight();
-        let one_more = |retries: u32| {
-            // Requests that are being retried do not earn further retries: 0.2 of everything
-            // would come to 0.25 of what was offered.
-            let earning = requests.saturating_sub(retries);
-            let allowed = RETRIES_MIN.max(earning.div_ceil(REQUESTS_PER_RETRY));
-            (retries < allowed).then_some(retries + 1)
-        };
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.retries_in_flight
-            .fetch_update(set, fetch, one_more)
+    /// Pays for one extra attempt. False if the budget is spent.
+    #[must_use]
+    pub fn try_retry(&self) -> bool {
+        self.credit
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |credit| {
+                credit.checked_sub(REQUESTS_PER_RETRY)
+            })
             .is_ok()
     }
-}
 
-impl RequestGuard {
-    pub(crate) fn new(seat: Rc<Seat>) -> Self {
-        let guard = Self(seat);
-        guard.count().fetch_add(1, Ordering::Relaxed);
-        guard
-    }
-
-    /// Leave for one extra attempt, or `None` if the budget is spent.
-    pub fn try_retry(&self) -> Option<RetryPermit> {
-        let allowed = self.0.pool.retry_budget.try_retry();
-        allowed.then(|| RetryPermit(Rc::clone(&self.0)))
-    }
-
-    fn count(&self) -> &AtomicU32 {
-        &self.0.pool.retry_budget.requests_in_flight[self.0.worker].0
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.count().fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for RetryPermit {
-    fn drop(&mut self) {
-        self.0
-            .pool
-            .retry_budget
-            .retries_in_flight
-            .fetch_sub(1, Ordering::Relaxed);
+    /// Extra attempts that may be made now.
+    pub fn retries_left(&self) -> u32 {
+        self.credit.load(Ordering::Relaxed) / REQUESTS_PER_RETRY
     }
 }
 
@@ -120,4 +74,59 @@ pub fn backoff(retry_number: u32, random: &mut Rng) -> Duration {
     let doublings = retry_number.saturating_sub(1).min(16);
     let longest = BACKOFF_MAX.min(BACKOFF_FIRST * (1 << doublings));
     longest.mul_f64(random.f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_every_attempt_failing_the_load_is_a_fifth_more_and_three() {
+        let budget = RetryBudget::default();
+        let mut upstream = 0;
+        for offered in 1..=10_000u32 {
+            budget.earn();
+            upstream += 1;
+            // However many extra attempts each request is allowed.
+            while budget.try_retry() {
+                upstream += 1;
+            }
+            assert!(
+                f64::from(upstream) <= 1.2 * f64::from(offered) + 3.0,
+                "at {offered}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_busy_pool_may_retry_all_that_one_dying_endpoint_cuts() {
+        let budget = RetryBudget::default();
+        (0..100_000).for_each(|_| budget.earn());
+        assert_eq!(budget.retries_left(), RETRIES_MAX);
+        assert_eq!(
+            (0..1000).filter(|_| budget.try_retry()).count(),
+            RETRIES_MAX as usize
+        );
+    }
+
+    #[test]
+    fn a_quiet_pool_may_retry_from_the_start() {
+        let budget = RetryBudget::default();
+        assert_eq!(
+            (0..10).filter(|_| budget.try_retry()).count(),
+            RETRIES_AT_START as usize
+        );
+    }
+
+    #[test]
+    fn backoff_is_anything_up_to_a_doubling_bound() {
+        let mut random = Rng::with_seed(1);
+        for (retry, longest) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (50, 250)] {
+            let longest = Duration::from_millis(longest);
+            let waits: Vec<_> = (0..1000).map(|_| backoff(retry, &mut random)).collect();
+            assert!(waits.iter().all(|wait| *wait <= longest));
+            assert!(waits.iter().any(|wait| *wait > longest.mul_f64(0.9)));
+            assert!(waits.iter().any(|wait| *wait < longest.mul_f64(0.1)));
+        }
+    }
 }

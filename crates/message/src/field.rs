@@ -114,7 +114,7 @@ impl FieldName {
         };
         candidates
             .iter()
-            .find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes()))
+            .find(|(text, _)| is_same_name(name, text.as_bytes()))
             .map_or(Self::Other, |(_, id)| *id)
     }
 
@@ -130,6 +130,23 @@ impl FieldName {
                 | Self::Upgrade
         )
     }
+}
+
+/// True if the token `name` is `known`, which is of the same length and in lower case.
+///
+/// Bit 0x20 makes the letters of a token lower case, and makes no other byte of a token one of
+/// those that known names consist of: letters, digits and `-`. So whole words can be compared.
+fn is_same_name(name: &[u8], known: &[u8]) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let (name, name_rest) = name.as_chunks::<8>();
+    let (known, known_rest) = known.as_chunks::<8>();
+    name.iter()
+        .zip(known)
+        .all(|(a, b)| u64::from_ne_bytes(*a) | LOWER == u64::from_ne_bytes(*b))
+        && name_rest
+            .iter()
+            .zip(known_rest)
+            .all(|(a, b)| a | 0x20 == *b)
 }
 
 #[cfg(test)]

@@ -166,7 +166,11 @@ impl RequestHead {
         let mut fields = std::mem::take(&mut self.fields);
         bytes.clear();
         fields.clear();
-        *self = Self { bytes, fields, ..Self::default() };
+        *self = Self {
+            bytes,
+            fields,
+            ..Self::default()
+        };
     }
 
     /// The bytes that `span` covers.
@@ -207,7 +211,11 @@ impl ResponseHead {
         let mut fields = std::mem::take(&mut self.fields);
         bytes.clear();
         fields.clear();
-        *self = Self { bytes, fields, ..Self::default() };
+        *self = Self {
+            bytes,
+            fields,
+            ..Self::default()
+        };
     }
 
     /// The bytes that `span` covers.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use balance::{Lease, RequestGuard, RetrySettings, Tried, backoff};
+use balance::{Lease, RetryBudget, RetrySettings, Tried, backoff};
 use config::{HeadLimits, Route};
 use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead, Status, Version};
 use wire::h1::{BadMessage, BodyWriter, Limits, RequestFacts, RequestReader, tokens};
@@ -20,7 +20,7 @@ use crate::client::{Client, Gone};
 use crate::failure::{Failure, write_reply};
 use crate::forward::{self, CutShort, NoResponse, Patience, Transfer};
 use crate::headers::{RequestExtras, ResponseFraming, write_request_head, write_response_head};
-use crate::record::{EndedBy, Outcome, Phase, Record};
+use crate::record::{AttemptRecord, EndedBy, Outcome, Phase, Record};
 use crate::upstream::{self, NotAdmitted, Upstream};
 use crate::worker::Worker;
 
@@ -43,6 +43,7 @@ pub(crate) struct Scratch {
     up: Transfer,
     /// Endpoint to client.
     down: Transfer,
+    attempts: Vec<AttemptRecord>,
 }
 
 /// Why an exchange ends without the endpoint's response.
@@ -70,7 +71,8 @@ async fn exchange(worker: &Worker, client: &mut Client, scratch: &mut Scratch) -
     if received == Err(NoRequest::Silence) {
         return Next::Close;
     }
-    let mut record = Record::begin(worker, client, consumed_before);
+    let attempts = std::mem::take(&mut scratch.attempts);
+    let mut record = Record::begin(worker, client, consumed_before, attempts);
     let served = match received {
         Ok(()) => serve(worker, client, scratch, &mut record).await,
         Err(NoRequest::Bad(bad)) => Err(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client)),
@@ -83,7 +85,7 @@ async fn exchange(worker: &Worker, client: &mut Client, scratch: &mut Scratch) -
     };
     client.bytes_received += scratch.up.bytes_read();
     client.bytes_sent += scratch.down.bytes_sent();
-    record.finish(worker, client, &scratch.request);
+    scratch.attempts = record.finish(worker, client, &scratch.request);
     next
 }
 
@@ -201,7 +203,7 @@ async fn serve(
     let write_head = |client: &Client, record: &Record, out: &mut Vec<u8>| {
         let extras = RequestExtras {
             client: &client.address,
-            request_id: record.request_id.as_str(),
+            request_id: record.request_id.as_bytes(),
             pseudonym: &worker.plan.pseudonym,
             pool: &settings.name,
             max_forwards,
@@ -214,12 +216,12 @@ async fn serve(
     }
 
     // Try endpoints until one answers, or trying again is not allowed.
-    let guard = worker.balancers[route.pool].borrow().begin_request();
+    let budget = &worker.plan.pools[route.pool].retry_budget;
+    budget.earn();
     let mut retries = Retries {
         settings: &settings.retry,
-        guard,
+        budget,
         made: 0,
-        permit: None,
     };
     let mut tried = Tried::new();
     let (lease, upstream) = loop {
@@ -415,7 +417,7 @@ async fn attempt(
         if request.version == Version::Http11 {
             let mut head = Vec::new();
             let framing = ResponseFraming::new(BodyLength::Empty, request.version);
-            write_response_head(response, framing, request.version, true, "", &mut head);
+            write_response_head(response, framing, request.version, true, b"", &mut head);
             let written = client.write_all(&head, patience.body).await;
             written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
         }
@@ -496,10 +498,8 @@ impl Failed {
 /// The extra attempts of one exchange.
 struct Retries<'a> {
     settings: &'a RetrySettings,
-    guard: RequestGuard,
+    budget: &'a RetryBudget,
     made: u32,
-    /// Held until the extra attempt has ended.
-    permit: Option<balance::RetryPermit>,
 }
 
 impl Retries<'_> {
@@ -526,12 +526,9 @@ impl Retries<'_> {
         let metrics = &worker.metrics.pools[pool];
         // An endpoint that refused the connection got no work, so sending the request elsewhere
         // adds none: only what was sent counts against the budget.
-        if retryable != Retryable::Always {
-            self.permit = self.guard.try_retry();
-            if self.permit.is_none() {
-                metrics.retries_denied.increment();
-                return false;
-            }
+        if retryable != Retryable::Always && !self.budget.try_retry() {
+            metrics.retries_denied.increment();
+            return false;
         }
         self.made += 1;
         metrics.retries.increment();
@@ -584,6 +581,7 @@ async fn deliver(
         response,
         up,
         down,
+        ..
     } = scratch;
     let framing = ResponseFraming::new(response.body_length, request.version);
     // An answer that came before the request was read: what follows in the connection is not the
@@ -596,7 +594,7 @@ async fn deliver(
         framing,
         request.version,
         keep_alive,
-        record.request_id.as_str(),
+        record.request_id.as_bytes(),
         down.head(),
     );
     record.status = Some(response.status);
@@ -677,13 +675,14 @@ async fn switch_protocols(
         response,
         up,
         down,
+        ..
     } = scratch;
     // From here on there are only bytes. Those that the client sent behind its request were not
     // passed on before the endpoint agreed (CVE-2026-2833).
     up.begin(BodyLength::UntilClose, BodyWriter::Plain);
     down.begin(BodyLength::UntilClose, BodyWriter::Plain);
     let framing = ResponseFraming::new(BodyLength::Empty, request.version);
-    write_response_head(response, framing, request.version, true, "", down.head());
+    write_response_head(response, framing, request.version, true, b"", down.head());
     record.answered(worker, response.status, Instant::now());
     record.status = Some(response.status);
     record.phase = Phase::Tunnel;
@@ -754,6 +753,7 @@ impl Default for Scratch {
             response: ResponseHead::default(),
             up: Transfer::idle(),
             down: Transfer::idle(),
+            attempts: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::client::ClientAddress;
 /// What the endpoint is told beside the client's own words.
 pub(crate) struct RequestExtras<'a> {
     pub(crate) client: &'a ClientAddress,
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: &'a [u8],
     /// Our own name in `Via`.
     pub(crate) pseudonym: &'a str,
     /// The pool's name, for a client that named no host.
@@ -68,7 +68,7 @@ pub(crate) fn write_request_head(
         out.extend_from_slice(b"\";proto=http\r\n");
         write_field("X-Forwarded-Host", authority, out);
     }
-    write_field("X-Request-Id", extras.request_id.as_bytes(), out);
+    write_field("X-Request-Id", extras.request_id, out);
     out.extend_from_slice(b"Via: ");
     out.extend_from_slice(&head.version.as_str().as_bytes()[5..]);
     out.push(b' ');
@@ -126,7 +126,7 @@ pub(crate) fn write_response_head(
     framing: ResponseFraming,
     version: Version,
     keep_alive: bool,
-    request_id: &str,
+    request_id: &[u8],
     out: &mut Vec<u8>,
 ) {
     write_status_line(head, out);
@@ -151,7 +151,7 @@ pub(crate) fn write_response_head(
         if framing.writer == BodyWriter::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        write_field("X-Request-Id", request_id.as_bytes(), out);
+        write_field("X-Request-Id", request_id, out);
         match (keep_alive, version) {
             (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
             (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),

@@ -137,14 +137,23 @@ impl RequestId {
         Self(text)
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl Record {
-    /// A record for a request whose head has just arrived.
-    pub(crate) fn begin(worker: &Worker, client: &Client, bytes_consumed_before: u64) -> Self {
+    /// A record for a request whose head has just arrived. `attempts` is memory to use.
+    pub(crate) fn begin(
+        worker: &Worker,
+        client: &Client,
+        bytes_consumed_before: u64,
+        attempts: Vec<AttemptRecord>,
+    ) -> Self {
         let time = SystemTime::now();
         Self {
             began: Instant::now(),
@@ -152,7 +161,7 @@ impl Record {
             request_id: RequestId::new(time, &mut worker.random.borrow_mut()),
             route: None,
             pool: None,
-            attempts: Vec::new(),
+            attempts,
             phase: Phase::Request,
             status: None,
             failure: None,
@@ -230,8 +239,13 @@ impl Record {
         sample(worker, pool, lease, outcome);
     }
 
-    /// Writes the record down.
-    pub(crate) fn finish(&self, worker: &Worker, client: &Client, request: &RequestHead) {
+    /// Writes the record down. Returns the memory for the next one.
+    pub(crate) fn finish(
+        mut self,
+        worker: &Worker,
+        client: &Client,
+        request: &RequestHead,
+    ) -> Vec<AttemptRecord> {
         let total = self.began.elapsed();
         let bytes_received = client.bytes_consumed() - self.bytes_consumed_before;
         let bytes_sent = client.bytes_sent - self.bytes_sent_before;
@@ -256,31 +270,19 @@ impl Record {
         }
         let mut log = worker.log.borrow_mut();
         if !log.is_off() {
-            log.line(|out| {
-                self.write_entry(
-                    worker,
-                    client,
-                    request,
-                    bytes_received,
-                    bytes_sent,
-                    total,
-                    out,
-                )
-            });
+            let bytes = (bytes_received, bytes_sent);
+            log.line(|out| self.write_entry(worker, client, request, bytes, total, out));
         }
+        self.attempts.clear();
+        self.attempts
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a leaf that only copies them into the entry"
-    )]
     fn write_entry(
         &self,
         worker: &Worker,
         client: &Client,
         request: &RequestHead,
-        bytes_received: u64,
-        bytes_sent: u64,
+        (bytes_received, bytes_sent): (u64, u64),
         total: Duration,
         out: &mut Vec<u8>,
     ) {
@@ -307,7 +309,7 @@ impl Record {
         let connect = self.attempts.iter().filter_map(|attempt| attempt.connect);
         Entry {
             time: self.time,
-            request_id: Some(self.request_id.as_str().as_bytes()),
+            request_id: Some(self.request_id.as_bytes()),
             client: client.address.as_str(),
             listener: &snapshot.listeners[client.listener].name,
             method: has_head.then(|| request.text(request.method_text)),

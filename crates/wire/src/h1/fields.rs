@@ -81,18 +81,18 @@ pub(super) fn read_field(
             BadMessage::FieldValue
         });
     }
-    let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
-    let leading = raw_value.iter().take_while(|byte| is_blank(byte)).count();
-    let trailing = raw_value[leading..]
-        .iter()
-        .rev()
-        .take_while(|byte| is_blank(byte))
-        .count();
-    let value_start = start + name_length + 1 + leading;
+    let is_blank = |at: usize| line[at] == b' ' || line[at] == b'\t';
+    let mut value = name_length + 1..line.len();
+    while !value.is_empty() && is_blank(value.start) {
+        value.start += 1;
+    }
+    while !value.is_empty() && is_blank(value.end - 1) {
+        value.end -= 1;
+    }
     let id = FieldName::from_bytes(&line[..name_length]);
     Ok(Field {
         name: Span::new(start - base, start + name_length - base),
-        value: Span::new(value_start - base, end - trailing - base),
+        value: Span::new(start + value.start - base, start + value.end - base),
         end: (end + 2 - base) as u32,
         id,
         hop_by_hop: id.is_hop_by_hop(),
