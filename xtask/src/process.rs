@@ -250,5 +250,9 @@ fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     line.split_ascii_whitespace().next()
 }
 
+/// The program that runs now, to start it again in a role: under its path there may be another
+/// one by then, if somebody builds meanwhile.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// What keeps stray programs off the CPUs while something is measured.
 const NICENESS: i32 = -15;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::peer::{FLOOR, Peer, Setup};
 use super::scenario::{Figure, Scenario};
-use crate::process::{self, Program};
+use crate::process::{self, OWN_PROGRAM, Program};
 use crate::socket;
 use crate::traffic::{self, Outcome, Pace, Plan};
 
@@ -174,7 +174,7 @@ struct Traffic {
 
 impl Traffic {
     fn start(cpu: usize) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(OWN_PROGRAM);
         command
             .arg("traffic")
             .stdin(Stdio::piped())

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::http;
 use crate::nginx;
-use crate::process::{self, Program};
+use crate::process::{self, OWN_PROGRAM, Program};
 use crate::socket;
 
 /// A kind of load balancer.
@@ -59,7 +59,7 @@ pub(crate) const PEERS: &[PeerKind] = &[
     PeerKind {
         name: FLOOR,
         title: "forwards bytes, looks at none: the floor",
-        locate: || Ok(Some(std::env::current_exe()?)),
+        locate: || Ok(Some(OWN_PROGRAM.into())),
         command: relay,
     },
     PeerKind {

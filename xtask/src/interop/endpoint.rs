@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::Lab;
 use crate::nginx;
-use crate::process::{self, Program, wait_until};
+use crate::process::{self, OWN_PROGRAM, Program, wait_until};
 use crate::socket;
 
 /// What kind of program answers.
@@ -126,7 +126,7 @@ fn start(lab: &Lab, server: Server, address: SocketAddr, folder: &Path) -> Resul
             command
         }
         Server::Recorder => {
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = Command::new(OWN_PROGRAM);
             command.arg("recorder").arg(address.to_string()).arg(folder);
             command
         }

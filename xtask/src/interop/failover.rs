@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Lab;
 use super::balancer::Balancer;
@@ -57,7 +57,7 @@ fn kill_and_restart(lab: &Lab, server: Server) -> Result<()> {
             .as_mut()
             .context("its output is a pipe")?;
         output.read_to_string(&mut report)?;
-        let failed: Vec<&str> = report.lines().filter(|line| *line != "200 1").collect();
+        let failed: Vec<&str> = report.lines().filter(|line| *line != "200 1 ").collect();
         ensure!(
             failed.is_empty(),
             "{} requests failed, the first: {}",
@@ -84,7 +84,7 @@ fn steady_curl(lab: &Lab, balancer: &Balancer) -> Result<Program> {
     let mut command = Command::new(lab.tools.path("curl")?);
     command
         .args(["--silent", "--rate", "50/s", "-o", "/dev/null"])
-        .args(["-w", "%{http_code} %{size_download}\n"])
+        .args(["-w", "%{http_code} %{size_download} %{errormsg}\n"])
         .arg(format!(
             "http://{}/name?[1-{REQUESTS_PER_CURL}]",
             balancer.address
@@ -158,6 +158,13 @@ enum Ended {
 }
 
 impl Answer {
+    /// True if it says that an endpoint did not answer in time. Most such requests move to
+    /// another endpoint; when many are stuck at once, the retry budget lets some of them fail.
+    fn is_time_out(&self) -> bool {
+        let reason = self.field("Proxy-Status").unwrap_or_default();
+        self.status == 504 && reason.contains("error=http_response_timeout")
+    }
+
     /// What an order came to; anything but 200, or 502 with its reason, is an error.
     fn ended(&self) -> Result<Ended> {
         if self.status == 200 {
@@ -189,9 +196,17 @@ pub(super) fn a_frozen_endpoint_costs_its_time_out_and_is_taken_out(lab: &Lab) -
             let start = Instant::now();
             let answer = http::get(balancer.address, "/name");
             let took = start.elapsed();
-            let is_right = answer.is_ok_and(|answer| answer.status == 200);
-            if !is_right || took > TIME_OUT / 2 {
-                slow.push((is_right, took));
+            let problem = match answer {
+                Ok(answer) if answer.status == 200 || answer.is_time_out() => None,
+                Ok(answer) => Some(format!(
+                    "{} {:?}",
+                    answer.status,
+                    answer.field("Proxy-Status")
+                )),
+                Err(error) => Some(error.to_string()),
+            };
+            if problem.is_some() || took > TIME_OUT / 2 {
+                slow.push((problem, took));
             }
         }
         slow
@@ -217,8 +232,12 @@ pub(super) fn a_frozen_endpoint_costs_its_time_out_and_is_taken_out(lab: &Lab) -
 
     ensure!(is_out, "it is still in after 4 s");
     ensure!(!slow.is_empty(), "no request met the frozen endpoint");
-    let wrong = slow.iter().filter(|(is_right, _)| !is_right).count();
-    ensure!(wrong == 0, "{wrong} requests failed");
+    let wrong = slow
+        .iter()
+        .find_map(|(problem, took)| Some((problem.as_ref()?, took)));
+    if let Some((problem, took)) = wrong {
+        bail!("a request failed after {took:?}: {problem}");
+    }
     let longest = slow.iter().map(|(_, took)| *took).max().unwrap_or_default();
     ensure!(longest < TIME_OUT + SLACK, "one took {longest:?}");
     // Each client was caught at most once before the fifth failure, and once by a request that
