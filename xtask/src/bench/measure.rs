@@ -159,7 +159,9 @@ fn flags(scenario: &Scenario, outcome: &Outcome, is_floor: bool) -> Vec<String> 
     if !is_floor && outcome.endpoint_connections as f64 > 600.0 + 0.02 * all as f64 {
         flags.push("endpoint connections not reused".to_owned());
     }
-    if scenario.figure == Figure::Latency && (outcome.requests as f64) < 0.98 * outcome.due as f64 {
+    if scenario.figure == Figure::Latency
+        && (outcome.due_answered as f64) < 0.98 * outcome.due as f64
+    {
         flags.push("rate not reached".to_owned());
     }
     flags

@@ -69,7 +69,7 @@ impl Load {
     /// True if nothing that counts is in hand any more.
     pub(super) fn is_settled(&self) -> bool {
         match self.pace {
-            Pace::Open { .. } => self.outcome.requests + self.outcome.wrong >= self.outcome.due,
+            Pace::Open { .. } => self.outcome.due_answered + self.outcome.wrong >= self.outcome.due,
             Pace::Idle => self.free.is_empty() && self.in_hand() == 0,
             _ => true,
         }
@@ -176,12 +176,14 @@ impl Load {
 
     fn record_answer(&mut self, due: Instant) {
         self.outcome.requests_in_all += 1;
+        let is_in_window = self.window.is_some() && !self.window_is_over;
+        self.outcome.requests += u64::from(is_in_window);
         let counts = match self.pace {
             Pace::Open { .. } => self.is_in_window(due),
-            _ => self.window.is_some() && !self.window_is_over,
+            _ => is_in_window,
         };
         if counts {
-            self.outcome.requests += 1;
+            self.outcome.due_answered += 1;
             let latency = due.elapsed().as_nanos() as u64;
             self.latencies.saturating_record(latency);
         }

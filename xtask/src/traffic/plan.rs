@@ -46,12 +46,14 @@ pub(crate) enum Pace {
 /// What came of it. Figures that a pace does not measure are 0.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// Right answers in the window; in the open loop, to requests that were due in it.
+    /// Right answers that came in the window.
     pub(crate) requests: u64,
     /// Right answers in all, warm-up included.
     pub(crate) requests_in_all: u64,
-    /// Requests that were due in the window; open loop only.
+    /// Requests that were due in the window, and how many of them were answered, also after it;
+    /// open loop only.
     pub(crate) due: u64,
+    pub(crate) due_answered: u64,
     /// Answers with another status or length, and connections that broke; warm-up included.
     pub(crate) wrong: u64,
     /// The first thing that was wrong.
