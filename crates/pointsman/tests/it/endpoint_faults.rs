@@ -1,6 +1,8 @@
 //! Endpoints that break off, talk nonsense or frame badly: a failure that the client can see,
 //! and never a clean end of something that is not whole.
 
+use std::time::{Duration, Instant};
+
 use testkit::{End, Endpoint, Gate, ReadError, Reply, Step};
 
 use crate::harness::{Setup, named, proxy_to};
@@ -93,6 +95,31 @@ fn endless_interim_responses_end() {
         Err(ReadError::Closed | ReadError::Cut | ReadError::Reset) => {}
         Err(error) => panic!("{error:?}"),
     }
+}
+
+#[test]
+fn interim_responses_do_not_put_off_the_time_out() {
+    let endpoint = Endpoint::start(|_| {
+        let mut steps = Vec::new();
+        for _ in 0..100 {
+            steps.push(Step::Send(
+                b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n".to_vec(),
+            ));
+            steps.push(Step::Pause(Duration::from_millis(50)));
+        }
+        Reply::steps(steps).then(Step::Close)
+    });
+    let proxy = Setup::to(&[&endpoint])
+        .pool("timeouts = { response = \"300ms\" }\nretry = \"off\"")
+        .start();
+    let start = Instant::now();
+    let response = proxy.get("/");
+    assert_eq!(response.status, 504);
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 /// A response cut after its head ends visibly, however it was framed and cut.

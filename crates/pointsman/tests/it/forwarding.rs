@@ -85,6 +85,37 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_pipeline_may_be_longer_than_any_buffer() {
+    const REQUESTS: usize = 500;
+    let endpoint = Endpoint::start(|request| Reply::ok(request.target().to_owned()));
+    let proxy = proxy_to(&[&endpoint]);
+    let mut client = proxy.client();
+    let padding = "x".repeat(400);
+    let requests =
+        (0..REQUESTS).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\nX: {padding}\r\n\r\n"));
+    client.send(requests.collect::<String>());
+    for number in 0..REQUESTS {
+        assert_eq!(client.read_response().text(), format!("/{number}"));
+    }
+}
+
+#[test]
+fn a_large_response_head_passes() {
+    let cookie = "c".repeat(20_000);
+    let endpoint = Endpoint::start({
+        let cookie = cookie.clone();
+        move |_| Reply::ok("a").field("Set-Cookie", &cookie)
+    });
+    let proxy = proxy_to(&[&endpoint]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        let response = client.get("/");
+        assert_eq!(response.field("set-cookie"), Some(cookie.as_str()));
+        assert_eq!(response.text(), "a");
+    }
+}
+
+#[test]
 fn pipelined_bodies_do_not_run_into_each_other() {
     let endpoint = Endpoint::start(|_| Reply::echo());
     let proxy = proxy_to(&[&endpoint]);
@@ -365,4 +396,21 @@ fn a_client_that_leaves_ends_the_work_for_it() {
     poll_until("the request arrives", SOON, || endpoint.in_flight() == 1);
     client.reset();
     poll_until("the endpoint is let go", SOON, || endpoint.in_flight() == 0);
+}
+
+#[test]
+fn a_client_that_leaves_a_stream_lets_the_endpoint_go() {
+    let endpoint = Endpoint::start(|_| {
+        let start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+        Reply::raw(start).then(Step::Hang)
+    });
+    let proxy = proxy_to(&[&endpoint]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_head();
+    assert_eq!(client.read_bytes(10), b"5\r\nfirst\r\n");
+    drop(client);
+    poll_until("the endpoint is let go", SOON, || {
+        endpoint.open_count() == 0
+    });
 }

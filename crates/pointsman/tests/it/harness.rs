@@ -1,7 +1,6 @@
 //! A load balancer in front of scripted endpoints: the one place that knows the program's API.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use observe::{EventFormat, Events};
@@ -236,7 +235,7 @@ impl Proxy {
     /// The first `count` lines of the access log, waiting until they are there.
     #[track_caller]
     pub(crate) fn log(&self, count: usize) -> Vec<Value> {
-        let read = || std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        let read = || read_log(&self.directory);
         poll_until(&format!("{count} lines of access log"), SOON, || {
             read().lines().count() >= count
         });
@@ -248,15 +247,35 @@ impl Proxy {
     }
 
     /// Stops gracefully; returns when everything in flight is over.
-    pub(crate) fn stop(mut self) {
-        if let Some(server) = self.server.take() {
-            server.stop(SOON);
-        }
+    pub(crate) fn stop(self) -> Stopped {
+        self.stop_within(SOON)
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.directory.path().join("access.log")
+    /// Stops gracefully, cutting what is in flight after `patience`.
+    pub(crate) fn stop_within(mut self, patience: Duration) -> Stopped {
+        if let Some(server) = self.server.take() {
+            server.stop(patience);
+        }
+        Stopped {
+            directory: self.directory,
+        }
     }
+}
+
+/// What is left of a load balancer.
+pub(crate) struct Stopped {
+    directory: TempDir,
+}
+
+impl Stopped {
+    /// The access log, as text.
+    pub(crate) fn log(&self) -> String {
+        read_log(&self.directory)
+    }
+}
+
+fn read_log(directory: &TempDir) -> String {
+    std::fs::read_to_string(directory.path().join("access.log")).unwrap_or_default()
 }
 
 /// The config of a test has addresses only.

@@ -1,8 +1,10 @@
 //! Starting and stopping.
 
-use testkit::{Client, Endpoint, Gate, Reply, poll_until};
+use std::time::{Duration, Instant};
 
-use crate::harness::{SOON, named, proxy_to};
+use testkit::{Client, Endpoint, Gate, Load, Reply, poll_until};
+
+use crate::harness::{SOON, Setup, named, proxy_to};
 
 #[test]
 fn a_graceful_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
@@ -65,4 +67,47 @@ fn a_kept_connection_is_told_of_the_stop_with_its_last_response() {
     let stopping = std::thread::spawn(move || proxy.stop());
     client.expect_close();
     stopping.join().expect("the stop ends");
+}
+
+#[test]
+fn a_graceful_stop_has_an_end() {
+    let endpoint = Endpoint::start(|_| Reply::hang());
+    let proxy = proxy_to(&[&endpoint]);
+    let mut busy = proxy.client();
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    poll_until("the request is in flight", SOON, || {
+        endpoint.in_flight() == 1
+    });
+    let start = Instant::now();
+    proxy.stop_within(Duration::from_millis(300));
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(300) && took < SOON,
+        "{took:?}"
+    );
+    busy.expect_close();
+}
+
+#[test]
+fn a_stop_loses_no_line_of_the_access_log() {
+    let endpoint = named("a");
+    let proxy = proxy_to(&[&endpoint]);
+    Load::get(proxy.peer(), 500).run().assert_all_ok();
+    let log = proxy.stop().log();
+    assert_eq!(log.lines().count(), 500);
+    assert!(log.ends_with('\n'));
+}
+
+#[test]
+fn a_unix_socket_can_be_listened_on_again_after_a_stop() {
+    let endpoint = named("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("listener.sock");
+    for _ in 0..2 {
+        let bind = format!("bind = [\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+        let proxy = Setup::to(&[&endpoint]).listener(&bind).start();
+        assert_eq!(Client::connect(path.clone()).get("/").text(), "a");
+        proxy.stop();
+        assert!(!path.exists());
+    }
 }

@@ -4,6 +4,7 @@
 //! on ports of its own.
 
 mod balancing;
+mod crosstalk;
 mod endpoint_faults;
 mod failover;
 mod forwarding;

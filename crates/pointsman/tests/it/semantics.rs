@@ -82,6 +82,23 @@ fn the_endpoint_learns_who_asked_and_how() {
 }
 
 #[test]
+fn a_client_of_a_unix_socket_has_no_address_to_forward() {
+    let endpoint = named("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("listener.sock");
+    let bind = format!("bind = [\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    let _proxy = Setup::to(&[&endpoint]).listener(&bind).start();
+    assert_eq!(Client::connect(path).get("/").text(), "a");
+    // RFC 7239 §6: an address, `unknown`, or a made-up name that begins with `_`.
+    let head = endpoint.request().head;
+    let forwarded = head.field("forwarded").expect("Forwarded is set");
+    assert!(
+        forwarded.contains("for=unknown") || forwarded.contains("for=_"),
+        "{forwarded}"
+    );
+}
+
+#[test]
 fn what_a_client_claims_about_itself_is_replaced() {
     let request = forwarded(
         "GET / HTTP/1.1\r\nHost: test.example\r\nX-Forwarded-For: 6.6.6.6\r\n\
