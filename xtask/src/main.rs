@@ -3,10 +3,13 @@
 //! `bench` measures the load balancer beside others, `interop` runs it between real clients and
 //! real servers. Both start this program again in a role: `traffic` (load and endpoints in one
 //! event loop), `relay` (the floor of the benchmark), `recorder` (an endpoint that remembers).
+//! `layers` checks which crates depend on which, `fuzz` throws bytes at all that reads them.
 
 mod bench;
+mod fuzz;
 mod http;
 mod interop;
+mod layers;
 mod nginx;
 mod process;
 mod relay;
@@ -35,7 +38,9 @@ fn main() -> ExitCode {
 fn run(chore: &str, arguments: &[String]) -> Result<bool> {
     match chore {
         "bench" => bench::run(arguments),
+        "fuzz" => fuzz::run(arguments),
         "interop" => interop::run(arguments),
+        "layers" => layers::run(arguments),
         "recorder" => interop::run_recorder(arguments).map(|()| true),
         "traffic" => traffic::run().map(|()| true),
         "relay" => relay::run(arguments).map(|()| true),
@@ -49,5 +54,7 @@ fn run(chore: &str, arguments: &[String]) -> Result<bool> {
 
 const HELP: &str = "\
 cargo xtask bench     measures Pointsman beside a null relay and, where installed, haproxy and nginx
+cargo xtask fuzz      throws bytes at all that reads them
 cargo xtask interop   runs Pointsman between real clients and servers and breaks things
+cargo xtask layers    checks which crates depend on which, and what comes from elsewhere
 Each explains itself with --help.";

@@ -1,0 +1,31 @@
+//! Config files: refused with a reason or accepted, without a panic either way.
+#![no_main]
+
+use std::io;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    // Names of an even length resolve.
+    let resolve = |host_and_port: &str| {
+        if host_and_port.len().is_multiple_of(2) {
+            Ok(vec![([127, 0, 0, 1], 80).into()])
+        } else {
+            Err(io::Error::from(io::ErrorKind::NotFound))
+        }
+    };
+    match config::parse("fuzz.toml", text, &resolve) {
+        Ok(loaded) => {
+            let snapshot = loaded.snapshot;
+            assert!(!snapshot.listeners.is_empty(), "nothing would be served");
+            for route in &snapshot.routes {
+                assert!(route.pool < snapshot.pools.len(), "a route leads nowhere");
+            }
+            loaded.warnings.render(false);
+        }
+        Err(problems) => assert!(
+            !problems.render(false).is_empty(),
+            "refused without a reason"
+        ),
+    }
+});
