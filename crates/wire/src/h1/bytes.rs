@@ -37,15 +37,21 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
 }
 
-/// True if every byte may stand in a field value: visible, space, tab or obs-text
-/// (RFC 9110 §5.5).
-pub(super) fn is_field_value(value: &[u8]) -> bool {
-    let (words, rest) = value.as_chunks::<8>();
-    let is_good = |byte: &u8| (*byte >= 0x20 && *byte != 0x7f) || *byte == b'\t';
-    words
-        .iter()
-        .all(|word| !has_control(u64::from_ne_bytes(*word)) || word.iter().all(is_good))
-        && rest.iter().all(is_good)
+/// Where the first byte stands that no field value may hold: a control byte other than tab
+/// (RFC 9110 §5.5: visible bytes, space, tab and obs-text are allowed). CR and LF are among them.
+pub(super) fn find_control(text: &[u8]) -> Option<usize> {
+    let is_control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        // A tab makes a word suspicious and no more.
+        if has_control(u64::from_ne_bytes(*word))
+            && let Some(place) = word.iter().position(is_control)
+        {
+            return Some(index * 8 + place);
+        }
+    }
+    let place = rest.iter().position(is_control)?;
+    Some(words.len() * 8 + place)
 }
 
 /// True if one of eight bytes is below 0x20 or is DEL.
@@ -166,18 +172,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_value_holds_no_control_byte_at_any_place() {
+    fn a_control_byte_is_found_at_any_place() {
         for byte in 0..=u8::MAX {
-            let is_good = byte >= 0x20 && byte != 0x7f || byte == b'\t';
+            let is_control = byte < 0x20 && byte != b'\t' || byte == 0x7f;
             for length in 1..20 {
                 for place in 0..length {
-                    let mut value = vec![b'\xff'; length];
-                    value[place] = byte;
-                    assert_eq!(
-                        is_field_value(&value),
-                        is_good,
-                        "{byte} at {place} of {length}"
-                    );
+                    let mut text = vec![b'\xff'; length];
+                    text[place] = byte;
+                    let found = is_control.then_some(place);
+                    assert_eq!(find_control(&text), found, "{byte} at {place} of {length}");
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use message::FieldName;
 
 use super::BadMessage;
-use super::fields::read_field;
+use super::fields::{Line, Progress, read_field};
 
 /// Extension bytes of one chunk. Nobody uses extensions; long ones are an attack on readers
 /// that skip them for free (CVE-2023-39326).
@@ -160,7 +160,9 @@ impl ChunkedReader {
 /// Appends a trailer line, unless it is a field that must not come late: framing, routing and
 /// what we set ourselves (RFC 9110 §6.5.1).
 fn keep_trailer(line: &[u8], trailers: &mut Vec<u8>) -> Result<(), BadMessage> {
-    let field = read_field(line, 0, line.len() - 2, 0).map_err(|_| BadMessage::Trailers)?;
+    let Ok(Line::Whole(field)) = read_field(line, &mut Progress::default(), 0) else {
+        return Err(BadMessage::Trailers);
+    };
     let may_come_late = !field.hop_by_hop
         && !matches!(
             field.id,

@@ -1,14 +1,12 @@
 //! Field lines, one at a time, as they arrive.
 //!
-//! A head is cut into lines at LF, wherever its bytes were cut on the way; each line is
-//! validated once it is whole. So a head gives the same result however it arrives, and a byte is
-//! never looked at twice but for the search of the line end.
+//! Bytes are judged once and in their order, and the first bad one decides, so a head gives the
+//! same result wherever it was cut on the way.
 
-use memchr::memchr;
 use message::{Field, FieldName, Span, Version};
 
 use super::BadMessage;
-use super::bytes::{is_field_value, is_tchar, is_token, tokens};
+use super::bytes::{find_control, is_tchar, is_token, tokens};
 
 /// Bounds of a head.
 #[derive(Debug, Clone, Copy)]
@@ -21,82 +19,136 @@ pub struct Limits {
     pub line_bytes: usize,
 }
 
-/// Finds the lines of a head in a growing buffer.
+/// What stands at a place of a head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<T> {
+    /// A whole line, line end included.
+    Whole(T),
+    /// The empty line that ends the head.
+    End,
+    /// More bytes are needed.
+    Partial,
+}
+
+/// How far a head has been read.
 #[derive(Debug, Default)]
-pub(super) struct LineReader {
-    /// Where the line that is being received begins.
-    line_start: usize,
-    /// Up to where no LF was found.
-    scanned: usize,
+pub(super) struct Progress {
+    /// Where the line begins that is next.
+    pub(super) at: usize,
+    /// Up to where its bytes were judged, if that is behind `at`.
+    pub(super) judged: usize,
+    /// Where its name ends, once that is known.
+    colon: Option<usize>,
 }
 
-impl LineReader {
-    /// The next whole line of `bytes` as `start..end` without CR LF, or `None` if it has not
-    /// arrived. `bytes` begins where it began at the last call.
-    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<(usize, usize)>, BadMessage> {
-        let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) else {
-            self.scanned = bytes.len();
-            return Ok(None);
+impl Progress {
+    /// Where to go on reading.
+    pub(super) fn resume_at(&self) -> usize {
+        self.judged.max(self.at)
+    }
+
+    /// The line that ended before `next` is done with.
+    pub(super) fn pass_line(&mut self, next: usize) {
+        *self = Self {
+            at: next,
+            judged: next,
+            colon: None,
         };
-        let line_feed = self.scanned + offset;
-        let start = self.line_start;
-        if line_feed == start || bytes[line_feed - 1] != b'\r' {
-            return Err(BadMessage::BareLineEnd);
-        }
-        self.line_start = line_feed + 1;
-        self.scanned = self.line_start;
-        Ok(Some((start, line_feed - 1)))
-    }
-
-    /// Bytes used by whole lines so far.
-    pub(super) fn consumed(&self) -> usize {
-        self.line_start
     }
 }
 
-/// Reads the field line `bytes[start..end]`, which lies behind a CR LF and before one.
-/// `base` is subtracted from every offset of the result.
+/// Judges the control byte at `at`: the place behind CR LF, or `None` if the LF has not arrived.
+/// Any byte but these is `otherwise` wrong.
+pub(super) fn read_line_end(
+    bytes: &[u8],
+    at: usize,
+    otherwise: BadMessage,
+) -> Result<Option<usize>, BadMessage> {
+    match (bytes[at], bytes.get(at + 1)) {
+        (b'\r', None) => Ok(None),
+        (b'\r', Some(b'\n')) => Ok(Some(at + 2)),
+        (b'\r' | b'\n', _) => Err(BadMessage::BareLineEnd),
+        _ => Err(otherwise),
+    }
+}
+
+/// Looks for the end of the first line of a head, which may hold no control byte. Returns where
+/// the next line begins.
+pub(super) fn find_line_end(
+    bytes: &[u8],
+    progress: &mut Progress,
+    otherwise: BadMessage,
+) -> Result<Option<usize>, BadMessage> {
+    let from = progress.resume_at();
+    let end = find_control(&bytes[from..]).map(|length| from + length);
+    progress.judged = end.unwrap_or(bytes.len());
+    let next = match end {
+        Some(end) => read_line_end(bytes, end, otherwise)?,
+        None => None,
+    };
+    if let Some(next) = next {
+        progress.pass_line(next);
+    }
+    Ok(next)
+}
+
+/// Reads on in the field line that is next. `base` is subtracted from every offset of the result.
 pub(super) fn read_field(
     bytes: &[u8],
-    start: usize,
-    end: usize,
+    progress: &mut Progress,
     base: usize,
-) -> Result<Field, BadMessage> {
-    let line = &bytes[start..end];
-    let name_length = line
-        .iter()
-        .position(|&byte| !is_tchar(byte))
-        .unwrap_or(line.len());
-    // An empty name would end the list for a careless reader (CVE-2023-25725); a blank before
-    // the colon or first in the line hides a name from one and not from another.
-    if name_length == 0 || line.get(name_length) != Some(&b':') {
-        return Err(BadMessage::FieldName);
-    }
-    let raw_value = &line[name_length + 1..];
-    if !is_field_value(raw_value) {
-        // A CR in the middle of a line is a line end to some.
-        return Err(if raw_value.contains(&b'\r') {
-            BadMessage::BareLineEnd
-        } else {
-            BadMessage::FieldValue
-        });
-    }
-    let is_blank = |at: usize| line[at] == b' ' || line[at] == b'\t';
-    let mut value = name_length + 1..line.len();
+) -> Result<Line<Field>, BadMessage> {
+    let start = progress.at;
+    let colon = match progress.colon {
+        Some(colon) => colon,
+        None => {
+            let from = progress.resume_at();
+            let Some(length) = bytes[from..].iter().position(|&byte| !is_tchar(byte)) else {
+                progress.judged = bytes.len();
+                return Ok(Line::Partial);
+            };
+            let colon = from + length;
+            if colon == start && matches!(bytes[start], b'\r' | b'\n') {
+                let end = read_line_end(bytes, start, BadMessage::FieldName)?;
+                return Ok(end.map_or(Line::Partial, |_| Line::End));
+            }
+            // An empty name would end the list for a careless reader (CVE-2023-25725); a blank
+            // before the colon or first in the line hides a name from one and not from another.
+            if colon == start || bytes[colon] != b':' {
+                return Err(BadMessage::FieldName);
+            }
+            progress.judged = colon + 1;
+            *progress.colon.insert(colon)
+        }
+    };
+    let from = progress.judged;
+    let Some(length) = find_control(&bytes[from..]) else {
+        progress.judged = bytes.len();
+        return Ok(Line::Partial);
+    };
+    let line_end = from + length;
+    progress.judged = line_end;
+    let Some(next) = read_line_end(bytes, line_end, BadMessage::FieldValue)? else {
+        return Ok(Line::Partial);
+    };
+    progress.pass_line(next);
+
+    let is_blank = |at: usize| bytes[at] == b' ' || bytes[at] == b'\t';
+    let mut value = colon + 1..line_end;
     while !value.is_empty() && is_blank(value.start) {
         value.start += 1;
     }
     while !value.is_empty() && is_blank(value.end - 1) {
         value.end -= 1;
     }
-    let id = FieldName::from_bytes(&line[..name_length]);
-    Ok(Field {
-        name: Span::new(start - base, start + name_length - base),
-        value: Span::new(start + value.start - base, start + value.end - base),
-        end: (end + 2 - base) as u32,
+    let id = FieldName::from_bytes(&bytes[start..colon]);
+    Ok(Line::Whole(Field {
+        name: Span::new(start - base, colon - base),
+        value: Span::new(value.start - base, value.end - base),
+        end: (next - base) as u32,
         id,
         hop_by_hop: id.is_hop_by_hop(),
-    })
+    }))
 }
 
 /// Reads a Content-Length: one or more digits and nothing else. At most 18 of them, so that no

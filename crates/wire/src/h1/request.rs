@@ -5,19 +5,20 @@ use message::{BodyLength, FieldName, Method, RequestHead, Span, TargetForm, Vers
 use super::BadMessage;
 use super::bytes::{has_dot_segment, is_authority, is_target, is_token, tokens};
 use super::fields::{
-    ConnectionOptions, Limits, LineReader, read_content_length, read_field, set_once,
+    ConnectionOptions, Limits, Line, Progress, find_line_end, read_content_length, read_field,
+    read_line_end, set_once,
 };
 
 /// Reads one request head from a buffer that grows.
 #[derive(Debug, Default)]
 pub struct RequestReader {
-    lines: LineReader,
+    progress: Progress,
     stage: Stage,
     /// Bytes of an empty line before the request line, which is tolerated once (RFC 9112 §2.2).
     skipped: usize,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 enum Stage {
     #[default]
     ExpectRequestLine,
@@ -37,61 +38,64 @@ impl RequestReader {
         limits: &Limits,
         head: &mut RequestHead,
     ) -> Result<Option<usize>, BadMessage> {
+        if let Stage::ExpectRequestLine = self.stage {
+            let within = &bytes[..bytes.len().min(limits.line_bytes)];
+            if self.skipped == 0 && within.first() == Some(&b'\r') {
+                let Some(next) = read_line_end(within, 0, BadMessage::RequestLine)? else {
+                    return self.wait(bytes, limits);
+                };
+                self.skipped = next;
+                self.progress.pass_line(next);
+            }
+            if !read_request_line(within, &mut self.progress, head)? {
+                return self.wait(bytes, limits);
+            }
+            self.stage = Stage::ExpectFields;
+        }
+        let within = &bytes[..bytes.len().min(limits.head_bytes)];
         loop {
-            let line = self.lines.next(bytes)?;
-            let head_bytes = line.map_or(bytes.len(), |(_, end)| end + 2);
-            if self.stage == Stage::ExpectRequestLine && head_bytes > limits.line_bytes {
-                return Err(BadMessage::LineTooLong);
-            }
-            if head_bytes > limits.head_bytes {
-                return Err(BadMessage::FieldsTooLarge);
-            }
-            let Some((start, end)) = line else {
-                return Ok(None);
-            };
-            match self.stage {
-                Stage::ExpectRequestLine if start == end && self.skipped == 0 => {
-                    self.skipped = self.lines.consumed();
+            match read_field(within, &mut self.progress, self.skipped)? {
+                Line::Whole(_) if head.fields.len() == limits.fields => {
+                    return Err(BadMessage::FieldsTooLarge);
                 }
-                Stage::ExpectRequestLine => {
-                    read_request_line(bytes, start, end, self.skipped, head)?;
-                    self.stage = Stage::ExpectFields;
-                }
-                Stage::ExpectFields if start < end => {
-                    if head.fields.len() == limits.fields {
-                        return Err(BadMessage::FieldsTooLarge);
-                    }
-                    head.fields
-                        .push(read_field(bytes, start, end, self.skipped)?);
-                }
-                Stage::ExpectFields => {
-                    let consumed = self.lines.consumed();
-                    head.bytes.extend_from_slice(&bytes[self.skipped..consumed]);
+                Line::Whole(field) => head.fields.push(field),
+                Line::End => {
+                    let end = self.progress.at + 2;
+                    head.bytes.extend_from_slice(&bytes[self.skipped..end]);
                     interpret(head)?;
-                    return Ok(Some(consumed));
+                    return Ok(Some(end));
                 }
+                Line::Partial => return self.wait(bytes, limits),
             }
         }
     }
 
-    /// True if no byte of a head has arrived.
-    pub fn is_untouched(&self, bytes: &[u8]) -> bool {
-        bytes.len() == self.skipped && self.stage == Stage::ExpectRequestLine
+    /// The next line is not whole: fine, unless it is too long already.
+    fn wait(&self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, BadMessage> {
+        match self.stage {
+            Stage::ExpectRequestLine if bytes.len() >= limits.line_bytes => {
+                Err(BadMessage::LineTooLong)
+            }
+            Stage::ExpectFields if bytes.len() >= limits.head_bytes => {
+                Err(BadMessage::FieldsTooLarge)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
-/// Reads `method SP target SP version`, each separated by exactly one space (RFC 9112 §3).
+/// Reads `method SP target SP version`, each separated by exactly one space (RFC 9112 §3). False
+/// if it is not whole yet.
 fn read_request_line(
     bytes: &[u8],
-    start: usize,
-    end: usize,
-    base: usize,
+    progress: &mut Progress,
     head: &mut RequestHead,
-) -> Result<(), BadMessage> {
-    let line = &bytes[start..end];
-    if line.contains(&b'\r') {
-        return Err(BadMessage::BareLineEnd);
-    }
+) -> Result<bool, BadMessage> {
+    let start = progress.at;
+    let Some(next) = find_line_end(bytes, progress, BadMessage::RequestLine)? else {
+        return Ok(false);
+    };
+    let line = &bytes[start..next - 2];
     let first = memchr::memchr(b' ', line).ok_or(BadMessage::RequestLine)?;
     let last = memchr::memrchr(b' ', line).ok_or(BadMessage::RequestLine)?;
     if first == last || !is_token(&line[..first]) {
@@ -112,8 +116,9 @@ fn read_request_line(
         _ => return Err(BadMessage::RequestLine),
     };
     head.method = Method::from_token(&line[..first]);
-    head.method_text = Span::new(start - base, start + first - base);
-    read_target(target, start + first + 1 - base, head)
+    head.method_text = Span::new(0, first);
+    read_target(target, first + 1, head)?;
+    Ok(true)
 }
 
 /// Takes the target apart (RFC 9112 §3.2). `at` is its offset in the head.

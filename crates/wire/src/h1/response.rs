@@ -4,16 +4,16 @@
 use message::{BodyLength, FieldName, Method, ResponseHead, Span, Status, Version};
 
 use super::BadMessage;
-use super::bytes::{is_field_value, tokens};
+use super::bytes::tokens;
 use super::fields::{
-    ConnectionOptions, Limits, LineReader, read_content_length, read_field, set_once,
+    ConnectionOptions, Limits, Line, Progress, find_line_end, read_content_length, read_field,
+    set_once,
 };
 
 /// Reads one response head from a buffer that grows.
 #[derive(Debug, Default)]
 pub struct ResponseReader {
-    lines: LineReader,
-    status_line_read: bool,
+    progress: Progress,
 }
 
 /// What the meaning of a response depends on.
@@ -36,60 +36,65 @@ impl ResponseReader {
         request: RequestFacts,
         head: &mut ResponseHead,
     ) -> Result<Option<usize>, BadMessage> {
+        let within = &bytes[..bytes.len().min(limits.head_bytes)];
+        if self.progress.at == 0 && !read_status_line(within, &mut self.progress, head)? {
+            return wait(bytes, limits);
+        }
         loop {
-            let line = self.lines.next(bytes)?;
-            if line.map_or(bytes.len(), |(_, end)| end + 2) > limits.head_bytes {
-                return Err(BadMessage::FieldsTooLarge);
-            }
-            let Some((start, end)) = line else {
-                return Ok(None);
-            };
-            if !self.status_line_read {
-                read_status_line(bytes, start, end, head)?;
-                self.status_line_read = true;
-            } else if start < end {
-                if head.fields.len() == limits.fields {
+            match read_field(within, &mut self.progress, 0)? {
+                Line::Whole(_) if head.fields.len() == limits.fields => {
                     return Err(BadMessage::FieldsTooLarge);
                 }
-                head.fields.push(read_field(bytes, start, end, 0)?);
-            } else {
-                let consumed = self.lines.consumed();
-                head.bytes.extend_from_slice(&bytes[..consumed]);
-                interpret(request, head)?;
-                return Ok(Some(consumed));
+                Line::Whole(field) => head.fields.push(field),
+                Line::End => {
+                    let end = self.progress.at + 2;
+                    head.bytes.extend_from_slice(&bytes[..end]);
+                    interpret(request, head)?;
+                    return Ok(Some(end));
+                }
+                Line::Partial => return wait(bytes, limits),
             }
         }
     }
 }
 
-/// Reads `version SP 3DIGIT [SP reason]`. The space before an empty reason is often left out,
-/// and nothing can be smuggled in its absence.
+/// The next line is not whole: fine, unless the head is too long already.
+fn wait(bytes: &[u8], limits: &Limits) -> Result<Option<usize>, BadMessage> {
+    if bytes.len() >= limits.head_bytes {
+        return Err(BadMessage::FieldsTooLarge);
+    }
+    Ok(None)
+}
+
+/// Reads `version SP 3DIGIT [SP reason]`; false if it is not whole yet. The space before an empty
+/// reason is often left out, and nothing can be smuggled in its absence.
 fn read_status_line(
     bytes: &[u8],
-    start: usize,
-    end: usize,
+    progress: &mut Progress,
     head: &mut ResponseHead,
-) -> Result<(), BadMessage> {
-    let line = &bytes[start..end];
-    let (version, rest) = line.split_at_checked(9).ok_or(BadMessage::StatusLine)?;
+) -> Result<bool, BadMessage> {
+    let Some(next) = find_line_end(bytes, progress, BadMessage::StatusLine)? else {
+        return Ok(false);
+    };
+    let length = next - 2;
+    let (version, rest) = bytes[..length]
+        .split_at_checked(9)
+        .ok_or(BadMessage::StatusLine)?;
     head.version = match version {
         b"HTTP/1.1 " => Version::Http11,
         b"HTTP/1.0 " => Version::Http10,
         _ => return Err(BadMessage::StatusLine),
     };
     let (digits, reason) = rest.split_at_checked(3).ok_or(BadMessage::StatusLine)?;
-    if !digits.iter().all(u8::is_ascii_digit)
-        || !matches!(reason.first(), None | Some(b' '))
-        || !is_field_value(reason)
-    {
+    if !digits.iter().all(u8::is_ascii_digit) || !matches!(reason.first(), None | Some(b' ')) {
         return Err(BadMessage::StatusLine);
     }
     let code = digits
         .iter()
         .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     head.status = Status::from_code(code).ok_or(BadMessage::StatusLine)?;
-    head.reason = Span::new((start + 13).min(end), end);
-    Ok(())
+    head.reason = Span::new(13.min(length), length);
+    Ok(true)
 }
 
 /// Decides framing and reuse.

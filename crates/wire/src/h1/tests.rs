@@ -105,7 +105,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
         ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET /\\a HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", Target),
-        ("GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        ("GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
         ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Target),
@@ -267,6 +267,21 @@ fn heads_beyond_their_bounds_are_refused_before_they_are_whole() {
     );
     assert_eq!(
         request(options.as_bytes()).err(),
+        Some(BadMessage::FieldsTooLarge)
+    );
+}
+
+#[test]
+fn a_bare_line_feed_behind_a_limit_is_not_what_is_told() {
+    // Arriving in one piece or in many, the limit is what such a line breaks first.
+    let line = [&vec![b'A'; LIMITS.line_bytes][..], b"\n"].concat();
+    let head = [&vec![b'A'; LIMITS.head_bytes][..], b"\n"].concat();
+    for size in [1, line.len()] {
+        let pieces: Vec<&[u8]> = line.chunks(size).collect();
+        assert_eq!(request_events(&pieces), Err(BadMessage::LineTooLong));
+    }
+    assert_eq!(
+        response(Method::Get, &head).err(),
         Some(BadMessage::FieldsTooLarge)
     );
 }
