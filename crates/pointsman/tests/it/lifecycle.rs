@@ -59,13 +59,21 @@ fn dropping_it_stops_at_once() {
 }
 
 #[test]
-fn a_kept_connection_is_told_of_the_stop_with_its_last_response() {
+fn a_stop_closes_every_idle_connection_at_once() {
     let endpoint = named("a");
     let proxy = proxy_to(&[&endpoint]);
-    let mut client = proxy.client();
-    assert_eq!(client.get("/").text(), "a");
+    // Half of them never sent a byte.
+    let mut clients: Vec<_> = (0..10).map(|_| proxy.client()).collect();
+    for client in clients.iter_mut().step_by(2) {
+        assert_eq!(client.get("/").text(), "a");
+    }
+    poll_until("all are accepted", SOON, || {
+        proxy.metric("pointsman_listener_connections_open", &[]) == 10.0
+    });
     let stopping = std::thread::spawn(move || proxy.stop());
-    client.expect_close();
+    for client in &mut clients {
+        client.expect_close();
+    }
     stopping.join().expect("the stop ends");
 }
 

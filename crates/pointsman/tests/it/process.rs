@@ -138,7 +138,7 @@ fn large_bodies_cost_no_memory() {
 /// Row 20: neither side's reluctance is made up for by memory.
 #[test]
 fn reluctant_readers_cost_no_memory() {
-    const CLIENTS: usize = 32;
+    const CLIENTS: usize = 12;
     const GROWTH_MAX_KIB: u64 = 16 << 10;
     let gate = Gate::new();
     let endpoint = Endpoint::start({
