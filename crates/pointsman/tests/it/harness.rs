@@ -218,17 +218,42 @@ impl Proxy {
         });
     }
 
+    /// What `/status` says about each endpoint of each pool.
+    #[track_caller]
+    fn endpoints(&self) -> Vec<Value> {
+        let status = self.status();
+        let pools = status["pools"].as_array().into_iter().flatten();
+        let endpoints = pools.flat_map(|pool| pool["endpoints"].as_array().into_iter().flatten());
+        endpoints.cloned().collect()
+    }
+
     /// Waits until that many requests are in flight, over all endpoints.
     #[track_caller]
     pub(crate) fn wait_for_in_flight(&self, count: u64) {
         poll_until(&format!("{count} in flight"), SOON, || {
-            let status = self.status();
-            let pools = status["pools"].as_array().into_iter().flatten();
-            let endpoints =
-                pools.flat_map(|pool| pool["endpoints"].as_array().into_iter().flatten());
-            let in_flight =
-                endpoints.filter_map(|endpoint| endpoint["requests_in_flight"].as_u64());
-            in_flight.sum::<u64>() == count
+            let endpoints = self.endpoints();
+            let in_flight = endpoints
+                .iter()
+                .map(|endpoint| &endpoint["requests_in_flight"]);
+            in_flight.filter_map(Value::as_u64).sum::<u64>() == count
+        });
+    }
+
+    /// How many endpoints are out of rotation.
+    #[track_caller]
+    pub(crate) fn count_down(&self) -> usize {
+        let endpoints = self.endpoints();
+        endpoints
+            .iter()
+            .filter(|endpoint| endpoint["availability"] == "down")
+            .count()
+    }
+
+    /// Waits until that many endpoints are out of rotation.
+    #[track_caller]
+    pub(crate) fn wait_for_down(&self, count: usize) {
+        poll_until(&format!("{count} down"), SOON, || {
+            self.count_down() == count
         });
     }
 

@@ -165,7 +165,7 @@ fn status_shows_pools_and_endpoints() {
     b.kill();
     poll_until("green is down", SOON, || {
         proxy.get("/");
-        proxy.status().to_string().contains("\"down\"")
+        proxy.count_down() == 1
     });
     let status = proxy.status();
     let pool = find(&status["pools"], "app");
