@@ -37,19 +37,25 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Status(arguments) => status::status(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::demo(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Schema => print(&format!("{}\n", config::schema())).map(|()| ExitCode::SUCCESS),
+        Command::Schema => schema().map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
     };
-    done.unwrap_or_else(|error| match error.downcast_ref::<Problems>() {
-        Some(problems) => {
-            show(problems);
-            BAD_CONFIG.into()
-        }
-        None => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    done.unwrap_or_else(|error| failure(&error))
+}
+
+/// Shows an error, and chooses the exit code.
+fn failure(error: &anyhow::Error) -> ExitCode {
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        show(problems);
+        return BAD_CONFIG.into();
+    }
+    // A reader that has seen enough, say `head`, is no failure.
+    let io_error = error.downcast_ref::<io::Error>();
+    if io_error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }
 
 /// Shows problems of a config on standard error, in colours if somebody looks.
@@ -62,13 +68,15 @@ fn may_color(sink: &impl IsTerminal) -> bool {
     sink.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Prints to standard output. A reader that has seen enough, say `head`, is no error.
-fn print(text: &str) -> Result<()> {
+/// Prints to standard output, now.
+fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn schema() -> Result<()> {
+    Ok(print(&format!("{}\n", config::schema()))?)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<()> {
@@ -76,5 +84,5 @@ fn completions(shell: clap_complete::Shell) -> Result<()> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    print(&String::from_utf8_lossy(&script))
+    Ok(print(&String::from_utf8_lossy(&script))?)
 }

@@ -11,9 +11,9 @@ use crate::print;
 pub(crate) fn status(arguments: &StatusArguments) -> Result<()> {
     let body = admin::get(arguments.admin, "/status")?;
     if arguments.json {
-        return print(&format!("{body}\n"));
+        return Ok(print(&format!("{body}\n"))?);
     }
-    print(&render(&admin::read_status(&body)?))
+    Ok(print(&render(&admin::read_status(&body)?))?)
 }
 
 fn render(status: &Status) -> String {
