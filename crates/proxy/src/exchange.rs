@@ -7,21 +7,20 @@
 //! Absent on purpose: sockets (see `net`), config text (see `config`), locks.
 
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use balance::{Lease, RetryBudget, RetrySettings, Tried, backoff};
+use balance::{Lease, RetryOn, Tried, backoff};
 use config::{HeadLimits, Route};
 use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead, Status, Version};
 use wire::h1::{BadMessage, BodyWriter, Limits, RequestFacts, RequestReader, tokens};
 
 use crate::client::{Client, Gone};
-use crate::failure::{Failure, write_reply};
+use crate::failure::{Failure, write_options, write_reply};
 use crate::forward::{self, CutShort, NoResponse, Patience, Transfer};
 use crate::headers::{RequestExtras, ResponseFraming, write_request_head, write_response_head};
 use crate::record::{AttemptRecord, EndedBy, Outcome, Phase, Record};
-use crate::upstream::{self, NotAdmitted, Upstream};
+use crate::upstream::{self, Admission, NotAdmitted, Upstream};
 use crate::worker::Worker;
 
 /// What becomes of the client's connection.
@@ -57,35 +56,66 @@ enum Stop {
     OwnAnswer,
 }
 
-/// Serves one request of `client`, or none if the client closes first.
-pub(crate) async fn run(worker: &Rc<Worker>, client: &mut Client) -> Next {
-    let mut scratch = worker.take_scratch();
-    let next = exchange(worker, client, &mut scratch).await;
-    worker.return_scratch(scratch);
-    next
+/// One exchange in progress.
+struct Exchange<'a> {
+    worker: &'a Worker,
+    client: &'a mut Client,
+    request: &'a mut RequestHead,
+    response: &'a mut ResponseHead,
+    up: &'a mut Transfer,
+    down: &'a mut Transfer,
+    record: Record,
 }
 
-async fn exchange(worker: &Worker, client: &mut Client, scratch: &mut Scratch) -> Next {
+/// Serves one request of `client`, or none if the client closes first.
+pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
+    let mut scratch = worker.take_scratch();
+    let Scratch {
+        request,
+        response,
+        up,
+        down,
+        attempts,
+    } = &mut *scratch;
     let consumed_before = client.bytes_consumed();
-    let received = receive_head(worker, client, &mut scratch.request).await;
-    if received == Err(NoRequest::Silence) {
-        return Next::Close;
-    }
-    let attempts = std::mem::take(&mut scratch.attempts);
-    let mut record = Record::begin(worker, client, consumed_before, attempts);
+    let received = receive_head(worker, client, request).await;
+    let attempts_memory = std::mem::take(attempts);
+    let record = Record::begin(worker, client, consumed_before, attempts_memory);
+    let mut exchange = Exchange {
+        worker,
+        client,
+        request,
+        response,
+        up,
+        down,
+        record,
+    };
     let served = match received {
-        Ok(()) => serve(worker, client, scratch, &mut record).await,
-        Err(NoRequest::Bad(bad)) => Err(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client)),
+        Ok(()) => exchange.serve().await,
+        Err(NoRequest::Silence) => {
+            worker.return_scratch(scratch);
+            return Next::Close;
+        }
+        Err(NoRequest::Gone) => Err(Stop::ClientGone),
         Err(NoRequest::Timeout) => Err(Stop::Failure(Failure::RequestTimeout, EndedBy::Client)),
-        Err(NoRequest::Silence | NoRequest::Gone) => Err(Stop::ClientGone),
+        Err(NoRequest::Bad(bad)) => Err(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client)),
     };
     let next = match served {
         Ok(next) => next,
-        Err(stop) => answer(worker, client, scratch, &mut record, stop).await,
+        Err(stop) => exchange.answer(stop).await,
     };
-    client.bytes_received += scratch.up.bytes_read();
-    client.bytes_sent += scratch.down.bytes_sent();
-    scratch.attempts = record.finish(worker, client, &scratch.request);
+    let Exchange {
+        client,
+        request,
+        up,
+        down,
+        record,
+        ..
+    } = exchange;
+    client.bytes_received += up.bytes_read();
+    client.bytes_sent += down.bytes_sent();
+    *attempts = record.finish(worker, client, request);
+    worker.return_scratch(scratch);
     next
 }
 
@@ -167,113 +197,359 @@ fn limits(limits: &HeadLimits) -> Limits {
     }
 }
 
-/// Finds the endpoint's response to the request in `scratch` and delivers it.
-async fn serve(
-    worker: &Worker,
-    client: &mut Client,
-    scratch: &mut Scratch,
-    record: &mut Record,
-) -> Result<Next, Stop> {
-    let snapshot = &worker.plan.snapshot;
-    let Scratch {
-        request,
-        response,
-        up,
-        ..
-    } = scratch;
-    let writer = match request.body_length {
-        BodyLength::Chunked => BodyWriter::Chunked,
-        _ => BodyWriter::Plain,
-    };
-    up.begin(request.body_length, writer);
+impl Exchange<'_> {
+    /// Finds the endpoint's response to the request and delivers it.
+    async fn serve(&mut self) -> Result<Next, Stop> {
+        let worker = self.worker;
+        let snapshot = &worker.plan.snapshot;
+        let writer = match self.request.body_length {
+            BodyLength::Chunked => BodyWriter::Chunked,
+            _ => BodyWriter::Plain,
+        };
+        self.up.begin(self.request.body_length, writer);
 
-    // Which route, and is the request allowed on it?
-    let route = snapshot.listeners[client.listener]
-        .routes
-        .find(request.route_host(), request.route_path())
-        .ok_or(Stop::Failure(Failure::RouteNotFound, EndedBy::Us))?;
-    record.route = Some(route);
-    let route = &snapshot.routes[route];
-    record.pool = Some(route.pool);
-    client.limit_exchange(route.timeouts.total.map(|total| record.began + total));
-    let max_forwards = check(request, route, &worker.plan.pseudonym)?;
+        // Which route, and is the request allowed on it?
+        let route = snapshot.listeners[self.client.listener]
+            .routes
+            .find(self.request.route_host(), self.request.route_path())
+            .ok_or(Stop::Failure(Failure::RouteNotFound, EndedBy::Us))?;
+        self.record.route = Some(route);
+        let route = &snapshot.routes[route];
+        self.record.pool = Some(route.pool);
+        let total = route.timeouts.total;
+        self.client
+            .limit_exchange(total.map(|total| self.record.began + total));
+        let max_forwards = check(self.request, route, &worker.plan.pseudonym)?;
 
-    // What the endpoint is told.
-    let settings = &worker.plan.pools[route.pool].settings;
-    let write_head = |client: &Client, record: &Record, out: &mut Vec<u8>| {
+        // Try endpoints until one answers, or trying again is not allowed.
+        let pool = &worker.plan.pools[route.pool];
+        let retry = &pool.settings.retry;
+        if retry.attempts > 0 && self.request.method.is_idempotent() {
+            self.up.keep(retry.body_bytes_max);
+        }
+        self.write_request_head(route, max_forwards);
+        pool.retry_budget.earn();
+        let mut tried = Tried::new();
+        let mut retries = 0;
+        let (lease, upstream) = loop {
+            self.record.phase = Phase::Queue;
+            let Admission { lease, why, queued } =
+                upstream::admit(worker, self.client, route.pool, &tried).await?;
+            let is_immediate = queued.is_none() && tried.is_empty();
+            let now = if is_immediate {
+                self.record.began
+            } else {
+                Instant::now()
+            };
+            tried.insert(lease.index());
+            self.record
+                .begin_attempt(worker, lease.index(), why, queued, now);
+
+            let failed = match self.attempt(route, &lease, now).await {
+                Ok(upstream) => {
+                    let is_wanted = !retry.on.statuses.contains(&self.response.status.code());
+                    if is_wanted || !self.may_retry(route, retries, Retryable::IfIdempotent) {
+                        break (lease, upstream);
+                    }
+                    let outcome = outcome_of(self.response.status);
+                    self.record
+                        .end_attempt(worker, &lease, outcome, Instant::now());
+                    None
+                }
+                Err(failed) => {
+                    self.record
+                        .end_attempt(worker, &lease, failed.outcome(), Instant::now());
+                    if !self.may_retry(route, retries, failed.retryable(&retry.on)) {
+                        return Err(failed.stop());
+                    }
+                    Some(failed)
+                }
+            };
+            drop(lease);
+            retries += 1;
+            // Where nothing was sent there is nobody to spare.
+            if !matches!(failed, Some(Failed::NotConnected(_))) {
+                self.pause(retries).await?;
+            }
+            self.response.clear();
+            self.up.rewind(self.client.buffer());
+            self.write_request_head(route, max_forwards);
+            self.up.replay();
+        };
+
+        if self.response.status == Status::SWITCHING_PROTOCOLS {
+            return Ok(self.switch_protocols(route, lease, upstream).await);
+        }
+        Ok(self.deliver(route, lease, upstream).await)
+    }
+
+    /// What the endpoint is told.
+    fn write_request_head(&mut self, route: &Route, max_forwards: Option<u32>) {
+        let plan = &self.worker.plan;
         let extras = RequestExtras {
-            client: &client.address,
-            request_id: record.request_id.as_bytes(),
-            pseudonym: &worker.plan.pseudonym,
-            pool: &settings.name,
+            client: &self.client.address,
+            request_id: self.record.request_id.as_bytes(),
+            pseudonym: &plan.pseudonym,
+            pool: &plan.pools[route.pool].settings.name,
             max_forwards,
         };
-        write_request_head(request, &extras, out);
-    };
-    write_head(client, record, up.head());
-    if settings.retry.attempts > 0 && request.method.is_idempotent() {
-        up.keep(settings.retry.body_bytes_max);
+        write_request_head(self.request, &extras, self.up.head());
     }
 
-    // Try endpoints until one answers, or trying again is not allowed.
-    let budget = &worker.plan.pools[route.pool].retry_budget;
-    budget.earn();
-    let mut retries = Retries {
-        settings: &settings.retry,
-        budget,
-        made: 0,
-    };
-    let mut tried = Tried::new();
-    let (lease, upstream) = loop {
-        record.phase = Phase::Queue;
-        let admission = upstream::admit(worker, client, route.pool, &tried).await?;
-        let lease = admission.lease;
-        let now = if admission.queued.is_none() && tried.is_empty() {
-            record.began
-        } else {
-            Instant::now()
-        };
-        tried.insert(lease.index());
-        record.begin_attempt(worker, lease.index(), admission.why, admission.queued, now);
-
-        let attempt = attempt(
-            worker, client, route, &lease, request, response, up, record, now,
-        )
-        .await;
-        let failed = match attempt {
-            Ok(upstream) if !settings.retry.on.statuses.contains(&response.status.code()) => {
-                break (lease, upstream);
-            }
-            Ok(upstream) => {
-                if !retries.allow(worker, record, request, up, Retryable::IfIdempotent) {
-                    break (lease, upstream);
-                }
-                record.end_attempt(worker, &lease, outcome_of(response.status), Instant::now());
-                None
-            }
-            Err(failed) => {
-                record.end_attempt(worker, &lease, failed.outcome(), Instant::now());
-                let retryable = failed.retryable(&settings.retry);
-                if !retries.allow(worker, record, request, up, retryable) {
-                    return Err(failed.stop());
-                }
-                Some(failed)
-            }
-        };
-        drop(lease);
-        if !failed.is_some_and(|failed| failed.sent_nothing()) {
-            pause(worker, client, retries.made).await?;
+    /// Sends the request to one endpoint and waits for the final response head. Heads of interim
+    /// responses are passed to the client on the way.
+    async fn attempt(
+        &mut self,
+        route: &Route,
+        lease: &Lease,
+        now: Instant,
+    ) -> Result<Upstream, Failed> {
+        self.record.phase = Phase::Connect;
+        let timeout = route.timeouts.connect;
+        let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
+        let mut upstream = opened.await.map_err(|error| match error {
+            NotAdmitted::ClientGone => Failed::Client(Stop::ClientGone),
+            NotAdmitted::Failure(failure) => Failed::NotConnected(failure),
+        })?;
+        if !upstream.is_reused {
+            self.record.connected();
         }
-        response.clear();
-        let mut head = Vec::new();
-        write_head(client, record, &mut head);
-        up.restart(client.buffer(), &head);
-    };
 
-    if response.status == Status::SWITCHING_PROTOCOLS {
-        return Ok(switch_protocols(worker, client, route, lease, upstream, scratch, record).await);
+        self.record.phase = Phase::Response;
+        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
+        let patience = patience(route);
+        loop {
+            forward::request(
+                self.client,
+                &mut upstream,
+                self.up,
+                self.response,
+                RequestFacts {
+                    method: self.request.method,
+                },
+                &limits,
+                patience,
+            )
+            .await
+            .map_err(Failed::from)?;
+            let status = self.response.status;
+            if status == Status::SWITCHING_PROTOCOLS && self.request.upgrade.is_none() {
+                return Err(Failed::Switched);
+            }
+            if status == Status::SWITCHING_PROTOCOLS || !status.is_informational() {
+                self.record.answered(self.worker, status, Instant::now());
+                return Ok(upstream);
+            }
+            // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
+            if self.request.version == Version::Http11 {
+                let mut head = Vec::new();
+                let framing = ResponseFraming::new(BodyLength::Empty, Version::Http11);
+                write_response_head(
+                    self.response,
+                    framing,
+                    Version::Http11,
+                    true,
+                    b"",
+                    &mut head,
+                );
+                let written = self.client.write_all(&head, patience.body).await;
+                written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
+            }
+            self.response.clear();
+        }
     }
-    Ok(deliver(worker, client, route, lease, upstream, scratch, record).await)
+
+    /// True if the request may be sent once more, after `retries` extra attempts; it is paid for
+    /// then.
+    fn may_retry(&self, route: &Route, retries: u32, retryable: Retryable) -> bool {
+        let pool = &self.worker.plan.pools[route.pool];
+        let is_harmless = match retryable {
+            Retryable::No => false,
+            Retryable::IfIdempotent => self.request.method.is_idempotent(),
+            Retryable::Always => true,
+        };
+        if !is_harmless || retries >= pool.settings.retry.attempts || !self.up.may_restart() {
+            return false;
+        }
+        let metrics = &self.worker.metrics.pools[route.pool];
+        // An endpoint that refused the connection got no work, so sending the request elsewhere
+        // adds none: only what was sent counts against the budget.
+        if retryable != Retryable::Always && !pool.retry_budget.try_retry() {
+            metrics.retries_denied.increment();
+            return false;
+        }
+        metrics.retries.increment();
+        true
+    }
+
+    /// Waits a moment before extra attempt number `retry`.
+    async fn pause(&mut self, retry: u32) -> Result<(), Stop> {
+        let client = &mut *self.client;
+        client.allow(backoff(retry, &mut self.worker.random.borrow_mut()));
+        poll_fn(|cx| {
+            if client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Stop::ClientGone));
+            }
+            client.poll_timeout(cx).map(Ok)
+        })
+        .await
+    }
+
+    /// Delivers the response whose head has arrived.
+    async fn deliver(&mut self, route: &Route, lease: Lease, mut upstream: Upstream) -> Next {
+        let Self {
+            worker,
+            client,
+            request,
+            response,
+            up,
+            down,
+            record,
+        } = self;
+        let framing = ResponseFraming::new(response.body_length, request.version);
+        // An answer that came before the request was read: what follows in the connection is not
+        // the next request (CVE-2025-4366), so there is none.
+        let keep_alive = request.keep_alive
+            && framing.is_delimited
+            && up.has_read_all()
+            && !worker.is_draining();
+        down.begin(response.body_length, framing.writer);
+        write_response_head(
+            response,
+            framing,
+            request.version,
+            keep_alive,
+            record.request_id.as_bytes(),
+            down.head(),
+        );
+        record.status = Some(response.status);
+        record.phase = Phase::ResponseBody;
+        let delivered = forward::response(client, &mut upstream, up, down, patience(route)).await;
+        let now = Instant::now();
+        let Err(cut) = delivered else {
+            record.end_attempt(worker, &lease, outcome_of(response.status), now);
+            // Bytes that nobody asked for would be the answer to the next client.
+            let is_clean = response.keep_alive && up.is_finished() && upstream.buffer.is_empty();
+            if is_clean {
+                let announced = response.keep_alive_seconds;
+                let (plan, endpoint) = (&worker.plan, lease.index());
+                worker
+                    .upstreams
+                    .keep(plan, route.pool, endpoint, upstream, announced, now);
+            }
+            return match (keep_alive, up.has_read_all() && !client.has_pending()) {
+                (true, _) => Next::KeepAlive,
+                (false, true) => Next::Close,
+                (false, false) => Next::CloseGently,
+            };
+        };
+        let (outcome, ended_by, failure) = match cut {
+            CutShort::Client => (Outcome::Abandoned, EndedBy::Client, None),
+            CutShort::Endpoint => (
+                Outcome::Reset,
+                EndedBy::Endpoint,
+                Some(Failure::ResponseIncomplete),
+            ),
+            CutShort::EndpointTimeout => (
+                Outcome::Timeout,
+                EndedBy::Endpoint,
+                Some(Failure::ResponseTimeout),
+            ),
+            CutShort::EndpointBroke(bad) => (
+                Outcome::BadResponse,
+                EndedBy::Endpoint,
+                Some(Failure::BadResponse(bad)),
+            ),
+        };
+        record.end_attempt(worker, &lease, outcome, now);
+        record.ended_by = Some(ended_by);
+        record.failure = failure;
+        // The client must see that something is missing: where the close is the end of the body,
+        // it has to be a failed one.
+        if !framing.is_delimited {
+            client.stream.abort_on_drop();
+        }
+        Next::Close
+    }
+
+    /// Passes the 101 on and moves bytes both ways until one side has enough.
+    async fn switch_protocols(
+        &mut self,
+        route: &Route,
+        lease: Lease,
+        mut upstream: Upstream,
+    ) -> Next {
+        let Self {
+            worker,
+            client,
+            request,
+            response,
+            up,
+            down,
+            record,
+        } = self;
+        // From here on there are only bytes. Those that the client sent behind its request were
+        // not passed on before the endpoint agreed (CVE-2026-2833).
+        up.begin(BodyLength::UntilClose, BodyWriter::Plain);
+        down.begin(BodyLength::UntilClose, BodyWriter::Plain);
+        let framing = ResponseFraming::new(BodyLength::Empty, request.version);
+        write_response_head(response, framing, request.version, true, b"", down.head());
+        record.status = Some(response.status);
+        record.phase = Phase::Tunnel;
+        forward::tunnel(client, &mut upstream, up, down, route.timeouts.tunnel).await;
+        record.end_attempt(worker, &lease, Outcome::Ok, Instant::now());
+        Next::Close
+    }
+
+    /// Answers in place of the endpoint.
+    async fn answer(&mut self, stop: Stop) -> Next {
+        let Self {
+            worker,
+            client,
+            request,
+            up,
+            record,
+            ..
+        } = self;
+        let has_read_all = request.bytes.is_empty() || up.has_read_all();
+        let mut keep_alive = request.keep_alive && has_read_all && !worker.is_draining();
+        let mut reply = Vec::new();
+        let request_id = record.request_id.as_str();
+        match stop {
+            Stop::ClientGone => {
+                record.ended_by = Some(EndedBy::Client);
+                return Next::Close;
+            }
+            Stop::Failure(failure, ended_by) => {
+                // Whoever breaks a rule may mean something else by what comes next.
+                keep_alive &= !matches!(failure, Failure::BadRequest(_) | Failure::RequestTimeout);
+                write_reply(failure, request, request_id, keep_alive, &mut reply);
+                record.failure = Some(failure);
+                record.ended_by = Some(ended_by);
+                record.status = Some(failure.status());
+            }
+            Stop::OwnAnswer => {
+                write_options(request_id, keep_alive, &mut reply);
+                record.status = Some(Status::OK);
+            }
+        }
+        let patience = worker.plan.snapshot.listeners[client.listener]
+            .timeouts
+            .body;
+        client.limit_exchange(None);
+        match client.write_all(&reply, patience).await {
+            Err(Gone) => Next::Close,
+            Ok(()) if keep_alive => Next::KeepAlive,
+            Ok(()) => Next::CloseGently,
+        }
+    }
+}
+
+fn patience(route: &Route) -> Patience {
+    Patience {
+        body: route.timeouts.body,
+        response: route.timeouts.response,
+    }
 }
 
 /// Refuses what no route may forward, and takes out an upgrade that this one does not allow.
@@ -352,79 +628,6 @@ enum Failed {
     Switched,
 }
 
-/// Sends the request to one endpoint and waits for the final response head. Heads of interim
-/// responses are passed to the client on the way.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the state of an exchange, borrowed piece by piece"
-)]
-async fn attempt(
-    worker: &Worker,
-    client: &mut Client,
-    route: &Route,
-    lease: &Lease,
-    request: &RequestHead,
-    response: &mut ResponseHead,
-    up: &mut Transfer,
-    record: &mut Record,
-    now: Instant,
-) -> Result<Upstream, Failed> {
-    record.phase = Phase::Connect;
-    let connect_timeout = route.timeouts.connect;
-    let opened = upstream::open(worker, client, route.pool, lease, connect_timeout, now).await;
-    let mut upstream = opened.map_err(|error| match error {
-        NotAdmitted::ClientGone => Failed::Client(Stop::ClientGone),
-        NotAdmitted::Failure(failure) => Failed::NotConnected(failure),
-    })?;
-    if !upstream.is_reused {
-        record.connected();
-    }
-
-    record.phase = Phase::Response;
-    let limits = limits(&worker.plan.snapshot.listeners[client.listener].limits);
-    let facts = RequestFacts {
-        method: request.method,
-    };
-    let patience = Patience {
-        body: route.timeouts.body,
-        response: route.timeouts.response,
-    };
-    loop {
-        forward::request(
-            client,
-            &mut upstream,
-            up,
-            response,
-            facts,
-            &limits,
-            patience,
-        )
-        .await
-        .map_err(Failed::from)?;
-        if response.status == Status::SWITCHING_PROTOCOLS {
-            let was_asked = request.upgrade.is_some();
-            return if was_asked {
-                Ok(upstream)
-            } else {
-                Err(Failed::Switched)
-            };
-        }
-        if !response.status.is_informational() {
-            record.answered(worker, response.status, Instant::now());
-            return Ok(upstream);
-        }
-        // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
-        if request.version == Version::Http11 {
-            let mut head = Vec::new();
-            let framing = ResponseFraming::new(BodyLength::Empty, request.version);
-            write_response_head(response, framing, request.version, true, b"", &mut head);
-            let written = client.write_all(&head, patience.body).await;
-            written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
-        }
-        response.clear();
-    }
-}
-
 impl From<NoResponse> for Failed {
     fn from(reason: NoResponse) -> Self {
         match reason {
@@ -453,18 +656,14 @@ enum Retryable {
 }
 
 impl Failed {
-    fn retryable(self, settings: &RetrySettings) -> Retryable {
+    fn retryable(self, on: &RetryOn) -> Retryable {
         let (is_on, retryable) = match self {
-            Self::NotConnected(_) => (settings.on.connect, Retryable::Always),
-            Self::Closed => (settings.on.reset, Retryable::IfIdempotent),
-            Self::Timeout => (settings.on.timeout, Retryable::IfIdempotent),
+            Self::NotConnected(_) => (on.connect, Retryable::Always),
+            Self::Closed => (on.reset, Retryable::IfIdempotent),
+            Self::Timeout => (on.timeout, Retryable::IfIdempotent),
             Self::Client(_) | Self::BadResponse(_) | Self::Switched => (false, Retryable::No),
         };
         if is_on { retryable } else { Retryable::No }
-    }
-
-    fn sent_nothing(self) -> bool {
-        matches!(self, Self::NotConnected(_))
     }
 
     fn outcome(self) -> Outcome {
@@ -495,60 +694,6 @@ impl Failed {
     }
 }
 
-/// The extra attempts of one exchange.
-struct Retries<'a> {
-    settings: &'a RetrySettings,
-    budget: &'a RetryBudget,
-    made: u32,
-}
-
-impl Retries<'_> {
-    /// True if the request may be sent once more, to another endpoint if there is one.
-    fn allow(
-        &mut self,
-        worker: &Worker,
-        record: &Record,
-        request: &RequestHead,
-        up: &Transfer,
-        retryable: Retryable,
-    ) -> bool {
-        let is_harmless = match retryable {
-            Retryable::No => false,
-            Retryable::IfIdempotent => request.method.is_idempotent(),
-            Retryable::Always => true,
-        };
-        if !is_harmless || self.made >= self.settings.attempts || !up.may_restart() {
-            return false;
-        }
-        let Some(pool) = record.pool else {
-            return false;
-        };
-        let metrics = &worker.metrics.pools[pool];
-        // An endpoint that refused the connection got no work, so sending the request elsewhere
-        // adds none: only what was sent counts against the budget.
-        if retryable != Retryable::Always && !self.budget.try_retry() {
-            metrics.retries_denied.increment();
-            return false;
-        }
-        self.made += 1;
-        metrics.retries.increment();
-        true
-    }
-}
-
-/// Waits a moment before an extra attempt.
-async fn pause(worker: &Worker, client: &mut Client, retry_number: u32) -> Result<(), Stop> {
-    let pause = backoff(retry_number, &mut worker.random.borrow_mut());
-    client.allow(pause);
-    poll_fn(|cx| {
-        if client.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Stop::ClientGone));
-        }
-        client.poll_timeout(cx).map(Ok)
-    })
-    .await
-}
-
 impl From<NotAdmitted> for Stop {
     fn from(reason: NotAdmitted) -> Self {
         match reason {
@@ -563,186 +708,6 @@ fn outcome_of(status: Status) -> Outcome {
         Outcome::ServerError
     } else {
         Outcome::Ok
-    }
-}
-
-/// Delivers the response whose head is in `scratch`.
-async fn deliver(
-    worker: &Worker,
-    client: &mut Client,
-    route: &Route,
-    lease: Lease,
-    mut upstream: Upstream,
-    scratch: &mut Scratch,
-    record: &mut Record,
-) -> Next {
-    let Scratch {
-        request,
-        response,
-        up,
-        down,
-        ..
-    } = scratch;
-    let framing = ResponseFraming::new(response.body_length, request.version);
-    // An answer that came before the request was read: what follows in the connection is not the
-    // next request (CVE-2025-4366), so there is none.
-    let keep_alive =
-        request.keep_alive && framing.is_delimited && up.has_read_all() && !worker.is_draining();
-    down.begin(response.body_length, framing.writer);
-    write_response_head(
-        response,
-        framing,
-        request.version,
-        keep_alive,
-        record.request_id.as_bytes(),
-        down.head(),
-    );
-    record.status = Some(response.status);
-    record.phase = Phase::ResponseBody;
-    let patience = Patience {
-        body: route.timeouts.body,
-        response: route.timeouts.response,
-    };
-    let delivered = forward::response(client, &mut upstream, up, down, patience).await;
-    let now = Instant::now();
-    match delivered {
-        Ok(()) => {
-            record.end_attempt(worker, &lease, outcome_of(response.status), now);
-            // Bytes that nobody asked for would be the answer to the next client.
-            let is_clean = response.keep_alive && up.is_finished() && upstream.buffer.is_empty();
-            if is_clean {
-                worker.upstreams.keep(
-                    &worker.plan,
-                    route.pool,
-                    lease.index(),
-                    upstream,
-                    response.keep_alive_seconds,
-                    now,
-                );
-            }
-            if keep_alive {
-                Next::KeepAlive
-            } else if up.has_read_all() && !client.has_pending() {
-                Next::Close
-            } else {
-                Next::CloseGently
-            }
-        }
-        Err(cut) => {
-            let (outcome, ended_by, failure) = match cut {
-                CutShort::Client => (Outcome::Abandoned, EndedBy::Client, None),
-                CutShort::Endpoint => (
-                    Outcome::Reset,
-                    EndedBy::Endpoint,
-                    Some(Failure::ResponseIncomplete),
-                ),
-                CutShort::EndpointTimeout => (
-                    Outcome::Timeout,
-                    EndedBy::Endpoint,
-                    Some(Failure::ResponseTimeout),
-                ),
-                CutShort::EndpointBroke(bad) => (
-                    Outcome::BadResponse,
-                    EndedBy::Endpoint,
-                    Some(Failure::BadResponse(bad)),
-                ),
-            };
-            record.end_attempt(worker, &lease, outcome, now);
-            record.ended_by = Some(ended_by);
-            record.failure = failure;
-            // The client must see that something is missing: where the close is the end of the
-            // body, it has to be a failed one.
-            if !framing.is_delimited {
-                client.stream.abort_on_drop();
-            }
-            Next::Close
-        }
-    }
-}
-
-/// Passes the 101 on and moves bytes both ways until one side has enough.
-async fn switch_protocols(
-    worker: &Worker,
-    client: &mut Client,
-    route: &Route,
-    lease: Lease,
-    mut upstream: Upstream,
-    scratch: &mut Scratch,
-    record: &mut Record,
-) -> Next {
-    let Scratch {
-        request,
-        response,
-        up,
-        down,
-        ..
-    } = scratch;
-    // From here on there are only bytes. Those that the client sent behind its request were not
-    // passed on before the endpoint agreed (CVE-2026-2833).
-    up.begin(BodyLength::UntilClose, BodyWriter::Plain);
-    down.begin(BodyLength::UntilClose, BodyWriter::Plain);
-    let framing = ResponseFraming::new(BodyLength::Empty, request.version);
-    write_response_head(response, framing, request.version, true, b"", down.head());
-    record.answered(worker, response.status, Instant::now());
-    record.status = Some(response.status);
-    record.phase = Phase::Tunnel;
-    forward::tunnel(client, &mut upstream, up, down, route.timeouts.tunnel).await;
-    record.end_attempt(worker, &lease, Outcome::Ok, Instant::now());
-    Next::Close
-}
-
-/// Answers in place of the endpoint.
-async fn answer(
-    worker: &Worker,
-    client: &mut Client,
-    scratch: &mut Scratch,
-    record: &mut Record,
-    stop: Stop,
-) -> Next {
-    let Scratch { request, up, .. } = scratch;
-    let has_read_all = request.bytes.is_empty() || up.has_read_all();
-    let mut keep_alive = request.keep_alive && has_read_all && !worker.is_draining();
-    let mut reply = Vec::new();
-    match stop {
-        Stop::ClientGone => {
-            record.ended_by = Some(EndedBy::Client);
-            return Next::Close;
-        }
-        Stop::Failure(failure, ended_by) => {
-            // Whoever breaks a rule may mean something else by what comes next.
-            keep_alive &= !matches!(failure, Failure::BadRequest(_) | Failure::RequestTimeout);
-            record.failure = Some(failure);
-            record.ended_by = Some(ended_by);
-            record.status = Some(failure.status());
-            write_reply(
-                failure,
-                request,
-                record.request_id.as_str(),
-                keep_alive,
-                &mut reply,
-            );
-        }
-        Stop::OwnAnswer => {
-            record.status = Some(Status::OK);
-            let connection = if keep_alive { "keep-alive" } else { "close" };
-            reply.extend_from_slice(
-                format!(
-                    "HTTP/1.1 200 OK\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n\
-                     Content-Length: 0\r\nX-Request-Id: {}\r\nConnection: {connection}\r\n\r\n",
-                    record.request_id.as_str()
-                )
-                .as_bytes(),
-            );
-        }
-    }
-    let patience = worker.plan.snapshot.listeners[client.listener]
-        .timeouts
-        .body;
-    client.limit_exchange(None);
-    match client.write_all(&reply, patience).await {
-        Err(Gone) => Next::Close,
-        Ok(()) if keep_alive => Next::KeepAlive,
-        Ok(()) => Next::CloseGently,
     }
 }
 

@@ -211,11 +211,7 @@ pub(crate) fn write_reply(
         write_field("Retry-After", RETRY_AFTER_SECONDS, out);
     }
     if failure == Failure::MethodNotAllowed {
-        write_field(
-            "Allow",
-            b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-            out,
-        );
+        write_field("Allow", ALLOW, out);
     }
     write_field(
         "Connection",
@@ -226,6 +222,23 @@ pub(crate) fn write_reply(
     if request.method != message::Method::Head {
         out.extend_from_slice(body.as_bytes());
     }
+}
+
+/// Methods that every route allows.
+const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Appends the answer to an OPTIONS that was meant for us (`Max-Forwards: 0`, RFC 9110 §7.6.2).
+pub(crate) fn write_options(request_id: &str, keep_alive: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    write_field("Allow", ALLOW, out);
+    write_field("Content-Length", b"0", out);
+    write_field("X-Request-Id", request_id.as_bytes(), out);
+    write_field(
+        "Connection",
+        if keep_alive { b"keep-alive" } else { b"close" },
+        out,
+    );
+    out.extend_from_slice(b"\r\n");
 }
 
 /// True if `Accept` names HTML, which browsers do and programs do not.

@@ -27,6 +27,8 @@ pub(crate) struct Transfer {
     /// Bytes at the front of the source's buffer that are owed to the sink as they are, behind
     /// those of `out`.
     direct: usize,
+    /// Something may have been taken from the source.
+    has_begun: bool,
     is_finished: bool,
     /// Bytes read from the source.
     bytes_read: u64,
@@ -70,6 +72,7 @@ impl Transfer {
             out: Vec::new(),
             out_sent: 0,
             direct: 0,
+            has_begun: false,
             is_finished: true,
             bytes_read: 0,
             bytes_sent: 0,
@@ -84,6 +87,7 @@ impl Transfer {
         self.out.clear();
         self.out_sent = 0;
         self.direct = 0;
+        self.has_begun = false;
         self.is_finished = false;
         self.bytes_read = 0;
         self.bytes_sent = 0;
@@ -109,26 +113,29 @@ impl Transfer {
         &mut self.out
     }
 
-    /// True if the request can be sent from its beginning.
+    /// True if the message can be sent from its beginning: nothing was taken from the source, or
+    /// all that was is here.
     pub(crate) fn may_restart(&self) -> bool {
-        // Nothing was taken from the source, or all that was is here.
-        matches!(self.kept, Kept::All { .. }) || (self.bytes_sent == 0 && self.out_sent == 0)
+        !self.has_begun || matches!(self.kept, Kept::All { .. })
     }
 
-    /// Prepares to send everything again to another sink, beginning with `head`; `source` is the
-    /// buffer of the source.
-    pub(crate) fn restart(&mut self, source: &mut Buffer, head: &[u8]) {
-        debug_assert!(self.may_restart(), "the request is still there");
-        if let Kept::All { bytes, .. } = &mut self.kept {
-            // What was owed directly was kept as well.
-            source.consume(self.direct);
-            self.direct = 0;
-            self.out.clear();
-            self.out.extend_from_slice(head);
-            self.out.extend_from_slice(bytes);
-        }
+    /// Prepares to send the message from its beginning; the head is to be written again, and then
+    /// [`Self::replay`] called. `source` is the buffer of the source.
+    pub(crate) fn rewind(&mut self, source: &mut Buffer) {
+        debug_assert!(self.may_restart(), "the message is still there");
+        // What was owed directly was kept as well.
+        source.consume(self.direct);
+        self.direct = 0;
+        self.out.clear();
         self.out_sent = 0;
         self.bytes_sent = 0;
+    }
+
+    /// Puts the part of the body that was taken from the source before behind the head.
+    pub(crate) fn replay(&mut self) {
+        if let Kept::All { bytes, .. } = &self.kept {
+            self.out.extend_from_slice(bytes);
+        }
     }
 
     /// True once the whole message was written to the sink.
@@ -164,6 +171,7 @@ impl Transfer {
         arrived: &mut Buffer,
         sink: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
+        self.has_begun = true;
         loop {
             self.absorb(arrived).map_err(Broken::Message)?;
             ready!(self.poll_flush(cx, arrived, sink))?;

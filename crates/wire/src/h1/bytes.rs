@@ -40,29 +40,32 @@ pub fn is_token(text: &[u8]) -> bool {
 /// Where the first byte stands that no field value may hold: a control byte other than tab
 /// (RFC 9110 §5.5: visible bytes, space, tab and obs-text are allowed). CR and LF are among them.
 pub(super) fn find_control(text: &[u8]) -> Option<usize> {
-    let is_control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
     let (words, rest) = text.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        // A tab makes a word suspicious and no more.
-        if has_control(u64::from_ne_bytes(*word))
-            && let Some(place) = word.iter().position(is_control)
-        {
-            return Some(index * 8 + place);
+        let mut suspects = controls(u64::from_le_bytes(*word));
+        while suspects != 0 {
+            let place = (suspects.trailing_zeros() / 8) as usize;
+            // The lowest suspect is one; those above it may have been marked by its borrow.
+            if is_control(word[place]) {
+                return Some(index * 8 + place);
+            }
+            suspects &= suspects - 1;
         }
     }
-    let place = rest.iter().position(is_control)?;
+    let place = rest.iter().position(|byte| is_control(*byte))?;
     Some(words.len() * 8 + place)
 }
 
-/// True if one of eight bytes is below 0x20 or is DEL.
-fn has_control(word: u64) -> bool {
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+/// The high bit of every byte that is below 0x20 or DEL, and perhaps of some above such a byte.
+fn controls(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // Exact for "is there one": a borrow can only come from a byte that is one itself.
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
     let not_del = word ^ (ONES * 0x7f);
-    let del = not_del.wrapping_sub(ONES) & !not_del & HIGH;
-    below_space | del != 0
+    ((word.wrapping_sub(ONES * 0x20) & !word) | (not_del.wrapping_sub(ONES) & !not_del)) & HIGH
 }
 
 /// True if every byte may stand in a request target. Stricter than URI parsers that repair:
