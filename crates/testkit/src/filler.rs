@@ -2,7 +2,7 @@
 
 /// The filler repeats after this many bytes: a prime, so that no buffer size hides a lost or
 /// repeated buffer.
-pub const FILLER_PERIOD: usize = 65_521;
+const FILLER_PERIOD: usize = 65_521;
 
 /// The first `bytes` bytes of the filler body.
 pub fn filler(bytes: usize) -> Vec<u8> {

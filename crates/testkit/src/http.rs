@@ -30,8 +30,6 @@ pub struct Body {
     pub hash: u64,
     /// Trailer fields of a chunked body.
     pub trailers: Vec<(String, String)>,
-    /// True if it came in chunks.
-    pub chunked: bool,
     /// How it ended.
     pub end: End,
 }
@@ -182,7 +180,6 @@ impl Default for Body {
             bytes: 0,
             hash: HASH_START,
             trailers: Vec::new(),
-            chunked: false,
             end: End::Clean,
         }
     }
@@ -232,7 +229,6 @@ impl Body {
     }
 
     fn read_chunks(&mut self, source: &mut Source, kept_max: usize) -> Result<(), End> {
-        self.chunked = true;
         loop {
             let line = read_line(source)?;
             let digits = line.split(';').next().unwrap_or_default();

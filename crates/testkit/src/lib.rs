@@ -25,7 +25,7 @@ mod wait;
 pub use client::{Client, ReadError, get};
 pub use clogged::Clogged;
 pub use endpoint::Endpoint;
-pub use filler::{FILLER_PERIOD, filler, hash};
+pub use filler::{filler, hash};
 pub use http::{Body, End, Head, Response};
 pub use load::{Load, Outcomes, RunningLoad};
 pub use peer::Peer;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,6 @@ pub struct RunningLoad {
 
 #[derive(Debug, Default)]
 struct Progress {
-    stopped: AtomicBool,
     begun: AtomicUsize,
     done: AtomicUsize,
 }
@@ -108,7 +107,7 @@ impl Load {
         let mut outcomes = Outcomes::default();
         let mut connection = None;
         let mut next_start = Instant::now();
-        while !progress.stopped.load(Ordering::Relaxed) {
+        loop {
             let number = progress.begun.fetch_add(1, Ordering::Relaxed);
             if number >= self.requests {
                 break;
@@ -182,12 +181,6 @@ impl RunningLoad {
     /// How many requests are over.
     pub fn done(&self) -> usize {
         self.progress.done.load(Ordering::Relaxed)
-    }
-
-    /// Begins no further request and waits for those on their way.
-    pub fn stop(self) -> Outcomes {
-        self.progress.stopped.store(true, Ordering::Relaxed);
-        self.finish()
     }
 
     /// Waits until the load has stopped by itself.

@@ -240,12 +240,6 @@ impl Reply {
         self.first(Step::Send(bytes.into()))
     }
 
-    /// Sends these bytes, 100 Continue say, before the request body is read.
-    pub fn before_body(mut self, bytes: &str) -> Self {
-        self.before.insert(0, Step::Send(bytes.into()));
-        self
-    }
-
     /// Waits for the gate before the response.
     pub fn wait(self, gate: &Gate) -> Self {
         self.first(Step::Wait(gate.clone()))

@@ -42,7 +42,7 @@ struct Serving<'a> {
     /// Framing of a body that was not read yet.
     unread: Option<Framing>,
     body: Option<Body>,
-    /// Where the request at hand is recorded.
+    /// Where the request at hand is recorded; `None` once it is in flight no more.
     recorded: Option<usize>,
 }
 
