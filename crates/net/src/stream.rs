@@ -115,6 +115,11 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
     match address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
+            // A port from which the kernel also takes ports for clients can, when nobody listens
+            // on it, be connected to itself (simultaneous open, RFC 9293 §3.5).
+            if stream.local_addr()? == *address {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
         }

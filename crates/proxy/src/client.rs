@@ -94,6 +94,11 @@ impl Client {
         self.allow_until(Instant::now() + duration);
     }
 
+    /// Until when what is going on is allowed.
+    pub(crate) fn allowed_until(&self) -> Instant {
+        self.deadline.at()
+    }
+
     /// As [`Self::allow`], for a caller who knows the time.
     pub(crate) fn allow_until(&mut self, until: Instant) {
         self.deadline
@@ -187,7 +192,7 @@ pub(crate) struct ClientAddress {
     /// Long enough for every IPv6 socket address with a scope.
     text: [u8; 64],
     length: u8,
-    /// Where the IP address stands, without brackets.
+    /// Where the IP address stands, without brackets; `(0, 0)` if there is none.
     ip: (u8, u8),
 }
 
@@ -196,34 +201,31 @@ impl ClientAddress {
         use io::Write as _;
         let mut text = [0; 64];
         let mut rest = &mut text[..];
-        // 64 bytes hold `[8*4 + 7 + %scope]:port`, so writing cannot fail.
-        let ip = match peer {
-            Some(SocketAddr::V4(address)) => {
-                let _ = write!(rest, "{address}");
-                (0, 0)
-            }
-            Some(SocketAddr::V6(address)) => match address.ip().to_ipv4_mapped() {
-                // A dual-stack socket shows IPv4 clients like this.
-                Some(ip) => {
-                    let _ = write!(rest, "{ip}:{}", address.port());
-                    (0, 0)
-                }
-                None => {
-                    let _ = write!(rest, "[{}]:{}", address.ip(), address.port());
-                    (1, 1)
-                }
-            },
+        // 64 bytes hold `[8*4 + 7]:port`, so writing cannot fail.
+        let address = match peer {
+            // A dual-stack socket shows IPv4 clients as `::ffff:1.2.3.4`.
+            Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()),
             None => {
                 let _ = rest.write(b"unix");
-                (0, 0)
+                return Self {
+                    text,
+                    length: 4,
+                    ip: (0, 0),
+                };
             }
         };
+        let _ = match address {
+            SocketAddr::V4(address) => write!(rest, "{address}"),
+            // Without the scope, which means something on this machine only.
+            SocketAddr::V6(address) => write!(rest, "[{}]:{}", address.ip(), address.port()),
+        };
         let length = 64 - rest.len();
-        let port = text[..length]
+        let colon = text[..length]
             .iter()
             .rposition(|&byte| byte == b':')
             .unwrap_or(length);
-        let ip = (ip.0, port as u8 - ip.1);
+        let bracket = u8::from(address.is_ipv6());
+        let ip = (bracket, colon as u8 - bracket);
         Self {
             text,
             length: length as u8,
@@ -236,9 +238,12 @@ impl ClientAddress {
         std::str::from_utf8(&self.text[..self.length as usize]).unwrap_or_default()
     }
 
-    /// The IP address alone, without brackets.
+    /// The IP address alone, without brackets; `unknown` for a Unix socket (RFC 7239 §6.2).
     pub(crate) fn ip(&self) -> &[u8] {
-        &self.text[self.ip.0 as usize..self.ip.1 as usize]
+        match self.ip {
+            (_, 0) => b"unknown",
+            (start, end) => &self.text[start as usize..end as usize],
+        }
     }
 
     /// True if the IP address needs brackets in a `Forwarded` node (RFC 7239 §6).
@@ -263,6 +268,6 @@ mod tests {
             assert_eq!(address.ip(), ip.as_bytes());
         }
         assert_eq!(ClientAddress::new(None).as_str(), "unix");
-        assert_eq!(ClientAddress::new(None).ip(), b"unix");
+        assert_eq!(ClientAddress::new(None).ip(), b"unknown");
     }
 }

@@ -29,6 +29,7 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
     while wait_for_request(&open, &mut client).await {
         let next = Box::pin(exchange::run(worker, &mut client)).await;
         match next {
+            Next::Wait => client.release_buffer(),
             Next::KeepAlive => {
                 client.limit_exchange(None);
                 client.release_buffer();
@@ -43,7 +44,8 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
     }
 }
 
-/// True once something has arrived; false when it is time to close. Holds no buffer meanwhile.
+/// True once something may have arrived; false when it is time to close. Holds no buffer
+/// meanwhile.
 async fn wait_for_request(open: &OpenConnection, client: &mut Client) -> bool {
     if client.has_pending() {
         return true; // A pipelined request.

@@ -18,7 +18,10 @@ use wire::h1::{BadMessage, BodyWriter, Limits, RequestFacts, RequestReader, toke
 use crate::client::{Client, Gone};
 use crate::failure::{Failure, write_options, write_reply};
 use crate::forward::{self, CutShort, NoResponse, Patience, Transfer};
-use crate::headers::{RequestExtras, ResponseFraming, write_request_head, write_response_head};
+use crate::headers::{
+    RequestExtras, ResponseExtras, ResponseFraming, write_interim_head, write_request_head,
+    write_response_head,
+};
 use crate::record::{AttemptRecord, EndedBy, Outcome, Phase, Record};
 use crate::upstream::{self, Admission, NotAdmitted, Upstream};
 use crate::worker::Worker;
@@ -26,6 +29,8 @@ use crate::worker::Worker;
 /// What becomes of the client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
+    /// Nothing has arrived: wait on.
+    Wait,
     /// It may carry another request.
     KeepAlive,
     /// Close it.
@@ -67,7 +72,7 @@ struct Exchange<'a> {
     record: Record,
 }
 
-/// Serves one request of `client`, or none if the client closes first.
+/// Serves one request of `client`, or none if nothing has arrived.
 pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     let mut scratch = worker.take_scratch();
     let Scratch {
@@ -92,9 +97,13 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     };
     let served = match received {
         Ok(()) => exchange.serve().await,
-        Err(NoRequest::Silence) => {
+        Err(none @ (NoRequest::NotYet | NoRequest::Never)) => {
             worker.return_scratch(scratch);
-            return Next::Close;
+            return if none == NoRequest::NotYet {
+                Next::Wait
+            } else {
+                Next::Close
+            };
         }
         Err(NoRequest::Gone) => Err(Stop::ClientGone),
         Err(NoRequest::Timeout) => Err(Stop::Failure(Failure::RequestTimeout, EndedBy::Client)),
@@ -122,8 +131,10 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
 /// Why there is no request to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoRequest {
-    /// The client closed, or was silent for too long, before the first byte.
-    Silence,
+    /// No byte has arrived.
+    NotYet,
+    /// The client closed before the first byte.
+    Never,
     /// The client closed in the middle of a head.
     Gone,
     /// The head did not arrive in time.
@@ -165,7 +176,7 @@ async fn receive_head(
                     let why = if is_partial {
                         NoRequest::Gone
                     } else {
-                        NoRequest::Silence
+                        NoRequest::Never
                     };
                     return Poll::Ready(Err(why));
                 }
@@ -173,13 +184,10 @@ async fn receive_head(
                 Poll::Pending => break,
             }
         }
-        client.poll_timeout(cx).map(|()| {
-            Err(if is_partial {
-                NoRequest::Timeout
-            } else {
-                NoRequest::Silence
-            })
-        })
+        if !is_partial {
+            return Poll::Ready(Err(NoRequest::NotYet));
+        }
+        client.poll_timeout(cx).map(|()| Err(NoRequest::Timeout))
     })
     .await
 }
@@ -317,7 +325,8 @@ impl Exchange<'_> {
 
         self.record.phase = Phase::Response;
         let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
-        let patience = patience(route);
+        let patience = self.patience(route);
+        self.client.allow(patience.endpoint);
         loop {
             forward::request(
                 self.client,
@@ -333,7 +342,7 @@ impl Exchange<'_> {
             .await
             .map_err(Failed::from)?;
             let status = self.response.status;
-            if status == Status::SWITCHING_PROTOCOLS && self.request.upgrade.is_none() {
+            if status == Status::SWITCHING_PROTOCOLS && !self.was_asked_for_protocol() {
                 return Err(Failed::Switched);
             }
             if status == Status::SWITCHING_PROTOCOLS || !status.is_informational() {
@@ -343,19 +352,35 @@ impl Exchange<'_> {
             // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
             if self.request.version == Version::Http11 {
                 let mut head = Vec::new();
-                let framing = ResponseFraming::new(BodyLength::Empty, Version::Http11);
-                write_response_head(
-                    self.response,
-                    framing,
-                    Version::Http11,
-                    true,
-                    b"",
-                    &mut head,
-                );
-                let written = self.client.write_all(&head, patience.body).await;
+                write_interim_head(self.response, &mut head);
+                let until = self.client.allowed_until();
+                let written = self.client.write_all(&head, patience.client).await;
                 written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
+                self.client.allow_until(until);
             }
             self.response.clear();
+        }
+    }
+
+    /// True if the protocol that the endpoint switches to is the one the client asked for.
+    fn was_asked_for_protocol(&self) -> bool {
+        let asked = self
+            .request
+            .upgrade
+            .map(|protocol| self.request.text(protocol));
+        let given = self
+            .response
+            .upgrade
+            .map(|protocol| self.response.text(protocol));
+        matches!((asked, given), (Some(asked), Some(given)) if asked.eq_ignore_ascii_case(given))
+    }
+
+    fn patience(&self, route: &Route) -> Patience {
+        let listener = &self.worker.plan.snapshot.listeners[self.client.listener];
+        Patience {
+            client: listener.timeouts.body,
+            endpoint: route.timeouts.body,
+            response: route.timeouts.response,
         }
     }
 
@@ -397,6 +422,7 @@ impl Exchange<'_> {
 
     /// Delivers the response whose head has arrived.
     async fn deliver(&mut self, route: &Route, lease: Lease, mut upstream: Upstream) -> Next {
+        let patience = self.patience(route);
         let Self {
             worker,
             client,
@@ -414,17 +440,17 @@ impl Exchange<'_> {
             && up.has_read_all()
             && !worker.is_draining();
         down.begin(response.body_length, framing.writer);
-        write_response_head(
-            response,
+        let extras = ResponseExtras {
             framing,
-            request.version,
+            version: request.version,
             keep_alive,
-            record.request_id.as_bytes(),
-            down.head(),
-        );
+            request_id: record.request_id.as_bytes(),
+            is_fail_open: record.is_fail_open(),
+        };
+        write_response_head(response, &extras, down.head());
         record.status = Some(response.status);
         record.phase = Phase::ResponseBody;
-        let delivered = forward::response(client, &mut upstream, up, down, patience(route)).await;
+        let delivered = forward::response(client, &mut upstream, up, down, patience).await;
         let now = Instant::now();
         let Err(cut) = delivered else {
             record.end_attempt(worker, &lease, outcome_of(response.status), now);
@@ -482,18 +508,17 @@ impl Exchange<'_> {
         let Self {
             worker,
             client,
-            request,
             response,
             up,
             down,
             record,
+            ..
         } = self;
         // From here on there are only bytes. Those that the client sent behind its request were
         // not passed on before the endpoint agreed (CVE-2026-2833).
         up.begin(BodyLength::UntilClose, BodyWriter::Plain);
         down.begin(BodyLength::UntilClose, BodyWriter::Plain);
-        let framing = ResponseFraming::new(BodyLength::Empty, request.version);
-        write_response_head(response, framing, request.version, true, b"", down.head());
+        write_interim_head(response, down.head());
         record.status = Some(response.status);
         record.phase = Phase::Tunnel;
         forward::tunnel(client, &mut upstream, up, down, route.timeouts.tunnel).await;
@@ -542,13 +567,6 @@ impl Exchange<'_> {
             Ok(()) if keep_alive => Next::KeepAlive,
             Ok(()) => Next::CloseGently,
         }
-    }
-}
-
-fn patience(route: &Route) -> Patience {
-    Patience {
-        body: route.timeouts.body,
-        response: route.timeouts.response,
     }
 }
 

@@ -153,6 +153,11 @@ impl Transfer {
         self.bytes_read
     }
 
+    /// Grows with everything that moves.
+    fn steps(&self) -> u64 {
+        self.bytes_read + self.bytes_sent
+    }
+
     /// Bytes written to the sink, the head included.
     pub(crate) fn bytes_sent(&self) -> u64 {
         self.bytes_sent
@@ -285,9 +290,11 @@ impl Kept {
 /// How long each side may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Between two steps forward of a body.
-    pub(crate) body: Duration,
-    /// From the whole request sent to the response head.
+    /// The client, between two steps forward of a body.
+    pub(crate) client: Duration,
+    /// The endpoint, between two steps forward of a body.
+    pub(crate) endpoint: Duration,
+    /// The endpoint, from the whole request sent to the response head.
     pub(crate) response: Duration,
 }
 
@@ -309,7 +316,12 @@ pub(crate) enum NoResponse {
 }
 
 /// Sends the request and waits for a response head, which is read into `response`. The body may
-/// still be on its way when the head comes.
+/// still be on its way when the head comes. The caller has allowed some time; every step of the
+/// body allows more, and its end allows the time for the response. An interim response does not.
+///
+/// A head that announces a length is held back until the first byte of the body is there: an
+/// endpoint that dies between the two has not answered, and the request may still move. Heads
+/// of streams, which announce none, are not.
 pub(crate) async fn request(
     client: &mut Client,
     upstream: &mut Upstream,
@@ -321,15 +333,10 @@ pub(crate) async fn request(
 ) -> Result<(), NoResponse> {
     let mut reader = ResponseReader::default();
     let mut sink_is_broken = false;
-    let first_patience = if sending.is_finished() {
-        patience.response
-    } else {
-        patience.body
-    };
-    client.allow(first_patience);
+    let mut has_head = false;
     poll_fn(|cx| {
         if !sending.is_finished() && !sink_is_broken {
-            match poll_sending(cx, client, upstream, sending, patience.body) {
+            match poll_sending(cx, client, upstream, sending, patience) {
                 Poll::Ready(Ok(())) => client.allow(patience.response),
                 Poll::Ready(Err(Broken::Source)) => {
                     return Poll::Ready(Err(NoResponse::ClientGone));
@@ -344,16 +351,21 @@ pub(crate) async fn request(
         }
         loop {
             let arrived = &mut upstream.buffer;
-            if !arrived.is_empty() {
+            if !has_head && !arrived.is_empty() {
                 match reader.receive(arrived.filled(), limits, facts, response) {
                     Ok(Some(consumed)) => {
                         arrived.consume(consumed);
-                        return Poll::Ready(Ok(()));
+                        has_head = true;
                     }
                     Ok(None) if arrived.is_full() => arrived.enlarge(),
                     Ok(None) => {}
                     Err(bad) => return Poll::Ready(Err(NoResponse::Broke(bad))),
                 }
+            }
+            let waits_for_body =
+                arrived.is_empty() && matches!(response.body_length, BodyLength::Exact(1..));
+            if has_head && !waits_for_body {
+                return Poll::Ready(Ok(()));
             }
             match upstream.stream.poll_read(cx, arrived) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoResponse::Closed)),
@@ -382,14 +394,17 @@ fn poll_sending(
     client: &mut Client,
     upstream: &mut Upstream,
     sending: &mut Transfer,
-    patience: Duration,
+    patience: Patience,
 ) -> Poll<Result<(), Broken>> {
-    let before = sending.bytes_sent();
+    let before = sending.steps();
     let (stream, arrived) = client.parts();
     let poll = sending.poll(cx, stream, arrived, &mut upstream.stream);
-    let moved = sending.bytes_sent() - before;
-    if moved > 0 && poll.is_pending() {
-        client.allow(patience);
+    if sending.steps() > before && poll.is_pending() {
+        client.allow(if sending.is_owing() {
+            patience.endpoint
+        } else {
+            patience.client
+        });
     }
     poll
 }
@@ -421,9 +436,9 @@ pub(crate) async fn response(
         if !sending_is_over {
             // Whatever goes wrong with it: the endpoint has answered, and that is delivered. A
             // connection with an unfinished request is not used again on either side.
-            sending_is_over = poll_sending(cx, client, upstream, sending, patience.body).is_ready();
+            sending_is_over = poll_sending(cx, client, upstream, sending, patience).is_ready();
         }
-        let before = receiving.bytes_sent();
+        let before = receiving.steps();
         let poll = receiving.poll(
             cx,
             &mut upstream.stream,
@@ -439,9 +454,13 @@ pub(crate) async fn response(
             Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(Err(CutShort::Client)),
             Poll::Pending => {}
         }
-        if receiving.bytes_sent() > before || is_first {
+        if receiving.steps() > before || is_first {
             is_first = false;
-            client.allow(patience.body);
+            client.allow(if receiving.is_owing() {
+                patience.client
+            } else {
+                patience.endpoint
+            });
         }
         // A client that leaves is seen at the next write; one that is waited for, here.
         if !receiving.is_owing() && sending.has_read_all() && client.poll_gone(cx).is_ready() {
@@ -471,7 +490,7 @@ pub(crate) async fn tunnel(
     let mut down_is_shut = false;
     client.allow(patience);
     poll_fn(|cx| {
-        let before = up.bytes_sent() + down.bytes_sent();
+        let before = up.steps() + down.steps();
         if !up_is_shut {
             let (stream, arrived) = client.parts();
             match up.poll(cx, stream, arrived, &mut upstream.stream) {
@@ -501,7 +520,7 @@ pub(crate) async fn tunnel(
         if up_is_shut && down_is_shut {
             return Poll::Ready(());
         }
-        if up.bytes_sent() + down.bytes_sent() > before {
+        if up.steps() + down.steps() > before {
             client.allow(patience);
         }
         client.poll_timeout(cx)

@@ -120,15 +120,52 @@ impl ResponseFraming {
     }
 }
 
-/// Writes the head of a response to a client of `version`.
+/// What the client is told beside the endpoint's own words.
+pub(crate) struct ResponseExtras<'a> {
+    pub(crate) framing: ResponseFraming,
+    /// The client's version.
+    pub(crate) version: Version,
+    pub(crate) keep_alive: bool,
+    pub(crate) request_id: &'a [u8],
+    /// The endpoint was picked although all were down.
+    pub(crate) is_fail_open: bool,
+}
+
+/// Writes the head of a final response.
 pub(crate) fn write_response_head(
     head: &ResponseHead,
-    framing: ResponseFraming,
-    version: Version,
-    keep_alive: bool,
-    request_id: &[u8],
+    extras: &ResponseExtras<'_>,
     out: &mut Vec<u8>,
 ) {
+    write_endpoint_fields(head, out);
+    if extras.framing.writer == BodyWriter::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    write_field("X-Request-Id", extras.request_id, out);
+    if extras.is_fail_open {
+        // RFC 9209 §2.3.6: why this answer may not be a good one.
+        write_field("Proxy-Status", b"pointsman; details=\"fail_open\"", out);
+    }
+    match (extras.keep_alive, extras.version) {
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (true, Version::Http11) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of an interim response (1xx), or of the switch to another protocol (101).
+pub(crate) fn write_interim_head(head: &ResponseHead, out: &mut Vec<u8>) {
+    write_endpoint_fields(head, out);
+    if let (Status::SWITCHING_PROTOCOLS, Some(protocol)) = (head.status, head.upgrade) {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        write_field("Upgrade", head.text(protocol), out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the status line and those of the endpoint's fields that go on to the client.
+fn write_endpoint_fields(head: &ResponseHead, out: &mut Vec<u8>) {
     write_status_line(head, out);
     // RFC 9110 §8.6: no Content-Length with 1xx and 204.
     let forbids_length = head.status.is_informational() || head.status == Status::NO_CONTENT;
@@ -141,22 +178,4 @@ pub(crate) fn write_response_head(
             }
     };
     write_fields(&head.bytes, &head.fields, is_forwarded, out);
-    if head.status == Status::SWITCHING_PROTOCOLS {
-        out.extend_from_slice(b"Connection: upgrade\r\n");
-        if let Some(protocol) = head.upgrade {
-            write_field("Upgrade", head.text(protocol), out);
-        }
-    }
-    if !head.status.is_informational() {
-        if framing.writer == BodyWriter::Chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        write_field("X-Request-Id", request_id, out);
-        match (keep_alive, version) {
-            (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
-            (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            (true, Version::Http11) => {}
-        }
-    }
-    out.extend_from_slice(b"\r\n");
 }

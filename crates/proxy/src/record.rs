@@ -218,6 +218,13 @@ impl Record {
             .count(status.code());
     }
 
+    /// True if the endpoint was picked although all were down.
+    pub(crate) fn is_fail_open(&self) -> bool {
+        self.attempts
+            .last()
+            .is_some_and(|attempt| attempt.why == Why::FailOpen)
+    }
+
     /// The attempt is over: counts it and tells the health board what it says about the endpoint.
     pub(crate) fn end_attempt(
         &mut self,

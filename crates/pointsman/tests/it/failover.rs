@@ -89,8 +89,12 @@ fn a_refused_connection_moves_even_a_post() {
 }
 
 #[test]
-fn a_get_moves_when_its_endpoint_breaks_before_the_head_is_whole() {
+fn a_get_moves_when_its_endpoint_breaks_before_its_response_has_begun() {
+    // A head that announces a body is no response before the body has begun.
+    let head_only = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     for broken in [
+        Reply::raw(head_only).then(Step::Close),
+        Reply::raw(head_only).then(Step::Reset),
         Reply::reset(),
         Reply::steps(vec![Step::ReadBody, Step::Close]),
         Reply::ok("a").cut_at(20).then(Step::Close),
@@ -368,6 +372,11 @@ fn with_every_endpoint_down_all_are_tried() {
     outcomes.assert_all_ok();
     assert_eq!(outcomes.bodies.len(), 2, "{:?}", outcomes.bodies);
     assert!(proxy.metric("pointsman_pool_fail_open_total", &[]) >= 20.0);
+    let told = proxy.get("/");
+    assert_eq!(
+        told.field("proxy-status"),
+        Some("pointsman; details=\"fail_open\"")
+    );
 
     let proxy = Setup::to(&[&a, &b])
         .pool(check)

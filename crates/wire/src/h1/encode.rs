@@ -1,7 +1,7 @@
 //! Heads as they leave. Forwarding is an edit script: runs of kept lines are copied whole, and
 //! what we say ourselves is appended.
 
-use message::{Field, RequestHead, ResponseHead, Version};
+use message::{Field, Method, RequestHead, ResponseHead, Version};
 
 /// What stands behind the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -11,9 +11,13 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub fn write_request_line(head: &RequestHead, out: &mut Vec<u8>) {
     out.extend_from_slice(head.text(head.method_text));
     out.push(b' ');
-    let target = head.text(head.path_and_query);
+    let target = match head.text(head.path_and_query) {
+        // `OPTIONS http://host` asks about the host (RFC 9112 §3.2.4).
+        [] if head.method == Method::Options => b"*",
+        target => target,
+    };
     if !matches!(target.first(), Some(b'/' | b'*')) {
-        // `http://host?query` has an empty path.
+        // `http://host` and `http://host?query` have an empty path.
         out.push(b'/');
     }
     out.extend_from_slice(target);
