@@ -4,7 +4,7 @@
 //! nothing in between escapes. Mistakes are collected, never thrown: whoever fixes a config sees
 //! all of them at once, each with its place.
 //!
-//! In reading order: `raw` names every key, once; the JSON Schema ([`schema`]), the check for
+//! In reading order: `raw` names every key, once; the JSON Schema ([`schema()`]), the check for
 //! unknown keys and wrong types (`shape`) and the texts of the help come from there. `text` takes
 //! files through these steps, `compile` gives the keys their meaning and their defaults.
 //!

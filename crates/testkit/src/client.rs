@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    /// Sends the first `bytes` bytes of the filler body (see [`crate::filler`]).
+    /// Sends the first `bytes` bytes of the filler body (see [`crate::filler()`]).
     #[track_caller]
     pub fn send_filler(&mut self, bytes: u64) {
         let sent = filler_pieces(bytes, |piece| self.try_send(piece));

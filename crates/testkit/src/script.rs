@@ -32,7 +32,7 @@ pub enum Step {
     ReadBody,
     /// Sends bytes as they are.
     Send(Vec<u8>),
-    /// Sends that much of the filler body (see [`crate::filler`]).
+    /// Sends that much of the filler body (see [`crate::filler()`]).
     SendFiller(u64),
     /// Does nothing for a while.
     Pause(Duration),
@@ -161,7 +161,7 @@ impl Reply {
         Self::response(200, Content::UntilClose(body.into())).then(Step::Close)
     }
 
-    /// 200 with the first `bytes` bytes of the filler body (see [`crate::filler`]).
+    /// 200 with the first `bytes` bytes of the filler body (see [`crate::filler()`]).
     pub fn filler(bytes: u64) -> Self {
         Self::response(200, Content::Nothing)
             .field("Content-Length", &bytes.to_string())
