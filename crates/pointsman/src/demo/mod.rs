@@ -112,12 +112,10 @@ fn draw(
 ) -> Result<()> {
     let mut terminal = Terminal::enter(sender)?;
     let color = may_color(&io::stdout());
-    let mut next = Instant::now();
     loop {
         terminal.draw(&screen::screen(&viewer.view()?, color))?;
-        next = (next + REDRAW_INTERVAL).max(Instant::now());
-        // Keys are shown at once.
-        match inputs.recv_timeout(next - Instant::now()) {
+        // What a key does is shown at once.
+        match inputs.recv_timeout(REDRAW_INTERVAL) {
             Ok(Input::Quit | Input::Key(b'q')) | Err(RecvTimeoutError::Disconnected) => {
                 return Ok(());
             }
