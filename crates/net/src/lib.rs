@@ -13,5 +13,5 @@ pub use buffer::{Buffer, LARGE, SMALL};
 pub use deadline::Deadline;
 pub use idle::IdleConnections;
 pub use listener::{Acceptor, Listening, bind};
-pub use runtime::{available_workers, pin_to_core, run_worker};
+pub use runtime::{available_workers, run_worker};
 pub use stream::{Stream, connect};

@@ -29,19 +29,3 @@ pub fn run_worker<F: Future>(main: F) -> io::Result<F::Output> {
 pub fn available_workers() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
-
-/// Pins the calling thread to the core that is number `worker` of those the process may use.
-/// Returns false where the kernel refuses or there is no such core; the thread then runs
-/// anywhere, which is slower and not wrong.
-pub fn pin_to_core(worker: usize) -> bool {
-    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else {
-        return false;
-    };
-    let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-    let Some(core) = cores.nth(worker) else {
-        return false;
-    };
-    let mut own = rustix::thread::CpuSet::new();
-    own.set(core);
-    rustix::thread::sched_setaffinity(None, &own).is_ok()
-}

@@ -66,6 +66,9 @@ pub(crate) struct RunArguments {
     /// Without a config file: an endpoint; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) to: Vec<String>,
+    /// Where the admin API listens, in place of what the config says
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<SocketAddr>,
     /// How events are written to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) events: EventsArgument,

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::process;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use config::Snapshot;
 use observe::{EventFormat, Events, Timestamp};
 use pointsman::{Options, Server};
@@ -20,13 +20,19 @@ use crate::{BAD_CONFIG, DEFAULT_CONFIG, show};
 /// How long requests in flight may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often the workers are looked after.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What a shell reports for a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: i32 = 130;
 
 pub(crate) fn run(arguments: RunArguments) -> Result<()> {
     raise_open_files_limit();
     let format = arguments.events.into();
-    let snapshot = snapshot(&arguments)?;
+    let mut snapshot = snapshot(&arguments)?;
+    if arguments.admin.is_some() {
+        snapshot.admin.bind = arguments.admin;
+    }
     // Before anything is bound: a signal from then on ends it in order.
     let stop = stop_signal(format)?;
     let options = Options {
@@ -34,8 +40,14 @@ pub(crate) fn run(arguments: RunArguments) -> Result<()> {
         ..Options::default()
     };
     let server = Server::start(snapshot, options)?;
-    // An error means that the thread of signals is gone; so should we be.
-    let _ = stop.recv();
+    // An error other than the time means that the thread of signals is gone; so should we be.
+    while stop.recv_timeout(WATCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        // Whoever supervises us starts a whole process again; half a one helps nobody.
+        ensure!(
+            server.is_running(),
+            "a worker has ended, and so does the process"
+        );
+    }
     server.stop(PATIENCE);
     Ok(())
 }

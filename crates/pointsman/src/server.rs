@@ -23,8 +23,6 @@ pub struct Options {
     pub events: Events,
     /// Routes to add to the admin API.
     pub admin_extra: axum::Router,
-    /// Pin each worker to a core of its own.
-    pub pin_workers: bool,
 }
 
 impl Default for Options {
@@ -33,7 +31,6 @@ impl Default for Options {
         Self {
             events: Events::new(EventFormat::Text, std::io::stderr()),
             admin_extra: axum::Router::new(),
-            pin_workers: false,
         }
     }
 }
@@ -68,7 +65,6 @@ impl Server {
         let Options {
             events,
             admin_extra,
-            pin_workers,
         } = options;
         let count = snapshot
             .workers
@@ -149,7 +145,7 @@ impl Server {
             let events = server.events.clone();
             let thread = thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || run_worker(input, pin_workers, &events))
+                .spawn(move || run_worker(input, &events))
                 .context("a worker thread cannot be started")?;
             server.threads.push(thread);
         }
@@ -237,11 +233,8 @@ impl Drop for Server {
     }
 }
 
-fn run_worker(input: WorkerInput, pin: bool, events: &Events) {
+fn run_worker(input: WorkerInput, events: &Events) {
     let worker = input.index;
-    if pin {
-        net::pin_to_core(worker);
-    }
     if let Err(error) = proxy::run(input) {
         events.emit(&Event::WorkerFailed {
             worker,

@@ -83,7 +83,6 @@ pub(crate) fn demo(arguments: &DemoArguments) -> Result<()> {
     let options = Options {
         events: Events::new(EventFormat::Text, log.clone()),
         admin_extra: switches.router(),
-        ..Options::default()
     };
     let loaded = config::parse("config of the demo", &config, &config::resolve)?;
     let server = Server::start(loaded.snapshot, options)?;

@@ -269,6 +269,8 @@ fn it_runs_without_a_file() {
             "127.0.0.1:0",
             "--to",
             &endpoint.peer().to_string(),
+            "--admin",
+            "127.0.0.1:0",
         ])
         .current_dir(directory.path());
     let mut program = Program::spawn(&mut command, directory);

@@ -92,15 +92,35 @@ pub(super) fn find_line_end(
     Ok(next)
 }
 
+/// Reads on in the field lines and appends the whole ones to `fields`, up to `fields_max`. True
+/// once the head has ended; it ends at `progress.at`. `base` is subtracted from every offset.
+pub(super) fn read_fields(
+    bytes: &[u8],
+    progress: &mut Progress,
+    base: usize,
+    fields: &mut Vec<Field>,
+    fields_max: usize,
+) -> Result<bool, BadMessage> {
+    loop {
+        match read_field(bytes, progress, base)? {
+            Line::Whole(_) if fields.len() == fields_max => return Err(BadMessage::FieldsTooLarge),
+            Line::Whole(field) => fields.push(field),
+            Line::End => return Ok(true),
+            Line::Partial => return Ok(false),
+        }
+    }
+}
+
 /// Reads on in the field line that is next. `base` is subtracted from every offset of the result.
+#[inline]
 pub(super) fn read_field(
     bytes: &[u8],
     progress: &mut Progress,
     base: usize,
 ) -> Result<Line<Field>, BadMessage> {
     let start = progress.at;
-    let colon = match progress.colon {
-        Some(colon) => colon,
+    let (colon, value_from) = match progress.colon {
+        Some(colon) => (colon, progress.judged),
         None => {
             let from = progress.resume_at();
             let Some(length) = bytes[from..].iter().position(|&byte| !is_tchar(byte)) else {
@@ -108,27 +128,32 @@ pub(super) fn read_field(
                 return Ok(Line::Partial);
             };
             let colon = from + length;
-            if colon == start && matches!(bytes[start], b'\r' | b'\n') {
-                let end = read_line_end(bytes, start, BadMessage::FieldName)?;
-                return Ok(end.map_or(Line::Partial, |_| Line::End));
-            }
-            // An empty name would end the list for a careless reader (CVE-2023-25725); a blank
-            // before the colon or first in the line hides a name from one and not from another.
-            if colon == start || bytes[colon] != b':' {
+            if bytes[colon] != b':' || colon == start {
+                if colon == start && matches!(bytes[start], b'\r' | b'\n') {
+                    return Ok(match read_line_end(bytes, start, BadMessage::FieldName)? {
+                        None => Line::Partial,
+                        Some(end) => {
+                            progress.pass_line(end);
+                            Line::End
+                        }
+                    });
+                }
+                // An empty name would end the list for a careless reader (CVE-2023-25725); a
+                // blank before the colon or first in the line hides a name from one and not
+                // from another.
                 return Err(BadMessage::FieldName);
             }
-            progress.judged = colon + 1;
-            *progress.colon.insert(colon)
+            (colon, colon + 1)
         }
     };
-    let from = progress.judged;
-    let Some(length) = find_control(&bytes[from..]) else {
-        progress.judged = bytes.len();
-        return Ok(Line::Partial);
+    let line_end = find_control(&bytes[value_from..]).map(|length| value_from + length);
+    let next = match line_end {
+        Some(line_end) => read_line_end(bytes, line_end, BadMessage::FieldValue)?,
+        None => None,
     };
-    let line_end = from + length;
-    progress.judged = line_end;
-    let Some(next) = read_line_end(bytes, line_end, BadMessage::FieldValue)? else {
+    let (Some(line_end), Some(next)) = (line_end, next) else {
+        progress.colon = Some(colon);
+        progress.judged = line_end.unwrap_or(bytes.len());
         return Ok(Line::Partial);
     };
     progress.pass_line(next);

@@ -5,7 +5,7 @@ use message::{BodyLength, FieldName, Method, RequestHead, Span, TargetForm, Vers
 use super::BadMessage;
 use super::bytes::{has_dot_segment, is_authority, is_target, is_token, tokens};
 use super::fields::{
-    ConnectionOptions, Limits, Line, Progress, find_line_end, read_content_length, read_field,
+    ConnectionOptions, Limits, Progress, find_line_end, read_content_length, read_fields,
     read_line_end, set_once,
 };
 
@@ -53,21 +53,14 @@ impl RequestReader {
             self.stage = Stage::ExpectFields;
         }
         let within = &bytes[..bytes.len().min(limits.head_bytes)];
-        loop {
-            match read_field(within, &mut self.progress, self.skipped)? {
-                Line::Whole(_) if head.fields.len() == limits.fields => {
-                    return Err(BadMessage::FieldsTooLarge);
-                }
-                Line::Whole(field) => head.fields.push(field),
-                Line::End => {
-                    let end = self.progress.at + 2;
-                    head.bytes.extend_from_slice(&bytes[self.skipped..end]);
-                    interpret(head)?;
-                    return Ok(Some(end));
-                }
-                Line::Partial => return self.wait(bytes, limits),
-            }
+        let (progress, base) = (&mut self.progress, self.skipped);
+        if !read_fields(within, progress, base, &mut head.fields, limits.fields)? {
+            return self.wait(bytes, limits);
         }
+        let end = self.progress.at;
+        head.bytes.extend_from_slice(&bytes[self.skipped..end]);
+        interpret(head)?;
+        Ok(Some(end))
     }
 
     /// The next line is not whole: fine, unless it is too long already.

@@ -6,8 +6,7 @@ use message::{BodyLength, FieldName, Method, ResponseHead, Span, Status, Version
 use super::BadMessage;
 use super::bytes::tokens;
 use super::fields::{
-    ConnectionOptions, Limits, Line, Progress, find_line_end, read_content_length, read_field,
-    set_once,
+    ConnectionOptions, Limits, Progress, find_line_end, read_content_length, read_fields, set_once,
 };
 
 /// Reads one response head from a buffer that grows.
@@ -40,21 +39,19 @@ impl ResponseReader {
         if self.progress.at == 0 && !read_status_line(within, &mut self.progress, head)? {
             return wait(bytes, limits);
         }
-        loop {
-            match read_field(within, &mut self.progress, 0)? {
-                Line::Whole(_) if head.fields.len() == limits.fields => {
-                    return Err(BadMessage::FieldsTooLarge);
-                }
-                Line::Whole(field) => head.fields.push(field),
-                Line::End => {
-                    let end = self.progress.at + 2;
-                    head.bytes.extend_from_slice(&bytes[..end]);
-                    interpret(request, head)?;
-                    return Ok(Some(end));
-                }
-                Line::Partial => return wait(bytes, limits),
-            }
+        if !read_fields(
+            within,
+            &mut self.progress,
+            0,
+            &mut head.fields,
+            limits.fields,
+        )? {
+            return wait(bytes, limits);
         }
+        let end = self.progress.at;
+        head.bytes.extend_from_slice(&bytes[..end]);
+        interpret(request, head)?;
+        Ok(Some(end))
     }
 }
 
