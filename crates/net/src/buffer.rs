@@ -1,6 +1,7 @@
 //! Receive buffers, recycled by the worker that uses them.
 //!
-//! A connection holds a buffer only while bytes of it are pending, so an idle one costs none.
+//! A buffer has memory only while bytes are pending in it or are about to be, so a connection
+//! that waits, for a request or for a response, costs none.
 
 use std::cell::RefCell;
 
@@ -10,45 +11,27 @@ pub const SMALL: usize = 16 * 1024;
 /// Size of a buffer for a long head or body: fewer system calls per byte.
 pub const LARGE: usize = 64 * 1024;
 
-/// Free buffers of each size that a worker keeps. Beyond it they go back to the allocator.
-const FREE_MAX: usize = 64;
+/// Free memory of each size that a worker keeps, 4 MiB each. Beyond it goes back to the allocator:
+/// whatever comes from there has to be cleared first, which costs more than the rest of a request.
+const FREE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 thread_local! {
     static FREE: RefCell<[Vec<Box<[u8]>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// Bytes that have arrived and were not consumed, with room behind them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Buffer {
-    bytes: Box<[u8]>,
+    /// Empty, or of one of the two sizes.
+    memory: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
-    /// An empty buffer of [`SMALL`] bytes.
-    pub fn small() -> Self {
-        Self::take(SMALL)
-    }
-
-    /// An empty buffer of [`LARGE`] bytes.
-    pub fn large() -> Self {
-        Self::take(LARGE)
-    }
-
-    fn take(size: usize) -> Self {
-        let recycled = FREE.with_borrow_mut(|free| free[class(size)].pop());
-        let bytes = recycled.unwrap_or_else(|| vec![0; size].into_boxed_slice());
-        Self {
-            bytes,
-            start: 0,
-            end: 0,
-        }
-    }
-
     /// The bytes that wait.
     pub fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.memory[self.start..self.end]
     }
 
     /// True if no byte waits.
@@ -68,19 +51,23 @@ impl Buffer {
         }
     }
 
-    /// The room behind the waiting bytes; moves these to the front if they stand at the back.
+    /// The room behind the waiting bytes, of [`SMALL`] bytes if there was no memory. Moves waiting
+    /// bytes to the front if they stand at the back.
     pub fn spare(&mut self) -> &mut [u8] {
-        if self.end == self.bytes.len() && self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
+        if !self.has_memory() {
+            self.memory = take(SMALL);
+        }
+        if self.end == self.memory.len() && self.start > 0 {
+            self.memory.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        &mut self.bytes[self.end..]
+        &mut self.memory[self.end..]
     }
 
     /// `count` bytes were written into [`Self::spare`].
     pub fn fill(&mut self, count: usize) {
         debug_assert!(
-            count <= self.bytes.len() - self.end,
+            count <= self.memory.len() - self.end,
             "filled more than there was room"
         );
         self.end += count;
@@ -88,32 +75,58 @@ impl Buffer {
 
     /// True if no byte can arrive before some are consumed.
     pub fn is_full(&self) -> bool {
-        self.end - self.start == self.bytes.len()
+        self.has_memory() && self.end - self.start == self.memory.len()
     }
 
-    /// The same bytes in a buffer of [`LARGE`] bytes.
+    /// True if it holds memory.
+    pub fn has_memory(&self) -> bool {
+        !self.memory.is_empty()
+    }
+
+    /// The same bytes, with room for [`LARGE`] of them.
     pub fn enlarge(&mut self) {
-        if self.bytes.len() < LARGE {
-            let mut large = Self::large();
+        if self.memory.len() < LARGE {
+            let mut memory = take(LARGE);
             let waiting = self.filled();
-            large.bytes[..waiting.len()].copy_from_slice(waiting);
-            large.end = waiting.len();
-            *self = large;
+            let count = waiting.len();
+            memory[..count].copy_from_slice(waiting);
+            *self = Self {
+                memory,
+                start: 0,
+                end: count,
+            };
+        }
+    }
+
+    /// Gives the memory back unless bytes wait in it.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
         }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        // The thread may be ending: then there is nothing to recycle for.
-        let _ = FREE.try_with(|free| {
-            let free = &mut free.borrow_mut()[class(bytes.len())];
-            if free.len() < FREE_MAX {
-                free.push(bytes);
-            }
-        });
+        if self.has_memory() {
+            give_back(std::mem::take(&mut self.memory));
+        }
     }
+}
+
+fn take(size: usize) -> Box<[u8]> {
+    let recycled = FREE.with_borrow_mut(|free| free[class(size)].pop());
+    recycled.unwrap_or_else(|| vec![0; size].into_boxed_slice())
+}
+
+fn give_back(memory: Box<[u8]>) {
+    // The thread may be ending: then there is nothing to recycle for.
+    let _ = FREE.try_with(|free| {
+        let free = &mut free.borrow_mut()[class(memory.len())];
+        if (free.len() + 1) * memory.len() <= FREE_BYTES_MAX {
+            free.push(memory);
+        }
+    });
 }
 
 fn class(size: usize) -> usize {
@@ -126,7 +139,7 @@ mod tests {
 
     #[test]
     fn waiting_bytes_survive_moving_and_enlarging() {
-        let mut buffer = Buffer::small();
+        let mut buffer = Buffer::default();
         buffer.spare()[..3].copy_from_slice(b"abc");
         buffer.fill(3);
         buffer.consume(1);
@@ -143,10 +156,29 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_buffer_is_used_again() {
-        let first = Buffer::small();
-        let address = first.bytes.as_ptr();
-        drop(first);
-        assert_eq!(Buffer::small().bytes.as_ptr(), address);
+    fn memory_is_taken_late_given_back_early_and_used_again() {
+        let mut buffer = Buffer::default();
+        assert!(!buffer.has_memory() && !buffer.is_full());
+        let address = buffer.spare().as_ptr();
+        buffer.fill(1);
+        buffer.release();
+        assert!(buffer.has_memory(), "a byte waits");
+        buffer.consume(1);
+        buffer.release();
+        assert!(!buffer.has_memory());
+        assert_eq!(Buffer::default().spare().as_ptr(), address);
+    }
+
+    #[test]
+    fn free_memory_is_bounded() {
+        let buffers: Vec<Buffer> = (0..FREE_BYTES_MAX / SMALL + 10)
+            .map(|_| {
+                let mut buffer = Buffer::default();
+                buffer.spare();
+                buffer
+            })
+            .collect();
+        drop(buffers);
+        FREE.with_borrow(|free| assert_eq!(free[0].len(), FREE_BYTES_MAX / SMALL));
     }
 }

@@ -25,13 +25,16 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Reads into the spare room of `buffer`. Zero bytes: the peer has closed. The buffer must
-    /// not be full.
+    /// Reads into the spare room of `buffer`, which gets memory only once there is something to
+    /// read. Zero bytes: the peer has closed. The buffer must not be full.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
+        if !buffer.has_memory() {
+            ready!(self.poll_readable(cx));
+        }
         let mut spare = ReadBuf::new(buffer.spare());
         debug_assert!(spare.remaining() > 0, "no room to read into");
         match self {

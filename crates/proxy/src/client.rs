@@ -11,8 +11,8 @@ use net::{Buffer, Deadline, Stream};
 /// A client's connection and what has arrived on it.
 pub(crate) struct Client {
     pub(crate) stream: Stream,
-    /// `None` while nothing is pending: an idle connection holds no buffer.
-    buffer: Option<Buffer>,
+    /// What has arrived and was not consumed.
+    pub(crate) buffer: Buffer,
     deadline: Deadline,
     /// The end of the whole exchange, which no phase may outlast.
     last_moment: Option<Instant>,
@@ -38,7 +38,7 @@ impl Client {
     ) -> Self {
         Self {
             stream,
-            buffer: None,
+            buffer: Buffer::default(),
             deadline: Deadline::new(until),
             last_moment: None,
             address: ClientAddress::new(peer),
@@ -48,40 +48,9 @@ impl Client {
         }
     }
 
-    /// What has arrived and was not consumed.
-    pub(crate) fn buffer(&mut self) -> &mut Buffer {
-        self.buffer.get_or_insert_with(Buffer::small)
-    }
-
-    /// Stream and buffer at once, for a transfer.
-    pub(crate) fn parts(&mut self) -> (&mut Stream, &mut Buffer) {
-        (
-            &mut self.stream,
-            self.buffer.get_or_insert_with(Buffer::small),
-        )
-    }
-
-    /// True if bytes of the next request wait.
-    pub(crate) fn has_pending(&self) -> bool {
-        self.buffer
-            .as_ref()
-            .is_some_and(|buffer| !buffer.is_empty())
-    }
-
     /// Bytes that were received and are done with.
     pub(crate) fn bytes_consumed(&self) -> u64 {
-        let pending = self
-            .buffer
-            .as_ref()
-            .map_or(0, |buffer| buffer.filled().len());
-        self.bytes_received - pending as u64
-    }
-
-    /// Gives the buffer back unless bytes wait in it.
-    pub(crate) fn release_buffer(&mut self) {
-        if !self.has_pending() {
-            self.buffer = None;
-        }
+        self.bytes_received - self.buffer.filled().len() as u64
     }
 
     /// Bounds the exchange that begins now.
@@ -112,8 +81,7 @@ impl Client {
 
     /// Reads what has arrived. Zero: the client has closed. The buffer must have room.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let (stream, buffer) = self.parts();
-        let read = stream.poll_read(cx, buffer);
+        let read = self.stream.poll_read(cx, &mut self.buffer);
         if let Poll::Ready(Ok(count)) = read {
             self.bytes_received += count as u64;
         }
@@ -125,7 +93,7 @@ impl Client {
     /// What it sends meanwhile is kept for the next request, up to a buffer.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
         loop {
-            if self.buffer().is_full() {
+            if self.buffer.is_full() {
                 return Poll::Pending;
             }
             match self.poll_read(cx) {
@@ -168,8 +136,8 @@ impl Client {
         let mut bytes_left = LINGER_BYTES_MAX;
         poll_fn(|cx| {
             loop {
-                let waiting = self.buffer().filled().len();
-                self.buffer().consume(waiting);
+                let waiting = self.buffer.filled().len();
+                self.buffer.consume(waiting);
                 match self.poll_read(cx) {
                     Poll::Ready(Ok(count)) if count > 0 && count <= bytes_left => {
                         bytes_left -= count;

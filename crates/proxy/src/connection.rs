@@ -29,10 +29,10 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
     while wait_for_request(&open, &mut client).await {
         let next = Box::pin(exchange::run(worker, &mut client)).await;
         match next {
-            Next::Wait => client.release_buffer(),
+            Next::Wait => client.buffer.release(),
             Next::KeepAlive => {
                 client.limit_exchange(None);
-                client.release_buffer();
+                client.buffer.release();
                 client.allow(idle_timeout);
             }
             Next::Close => break,
@@ -47,7 +47,7 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
 /// True once something may have arrived; false when it is time to close. Holds no buffer
 /// meanwhile.
 async fn wait_for_request(open: &OpenConnection, client: &mut Client) -> bool {
-    if client.has_pending() {
+    if !client.buffer.is_empty() {
         return true; // A pipelined request.
     }
     poll_fn(|cx| {

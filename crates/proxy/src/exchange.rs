@@ -155,7 +155,7 @@ async fn receive_head(
     let mut is_partial = false;
     poll_fn(|cx| {
         loop {
-            let arrived = client.buffer();
+            let arrived = &mut client.buffer;
             if !arrived.is_empty() {
                 match reader.receive(arrived.filled(), &limits, head) {
                     Ok(Some(consumed)) => {
@@ -280,7 +280,7 @@ impl Exchange<'_> {
                 self.pause(retries).await?;
             }
             self.response.clear();
-            self.up.rewind(self.client.buffer());
+            self.up.rewind(&mut self.client.buffer);
             self.write_request_head(route, max_forwards);
             self.up.replay();
         };
@@ -463,7 +463,7 @@ impl Exchange<'_> {
                     .upstreams
                     .keep(plan, route.pool, endpoint, upstream, announced, now);
             }
-            return match (keep_alive, up.has_read_all() && !client.has_pending()) {
+            return match (keep_alive, up.has_read_all() && client.buffer.is_empty()) {
                 (true, _) => Next::KeepAlive,
                 (false, true) => Next::Close,
                 (false, false) => Next::CloseGently,

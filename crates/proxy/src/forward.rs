@@ -189,12 +189,17 @@ impl Transfer {
             if self.expects_much() {
                 arrived.enlarge();
             }
-            match ready!(source.poll_read(cx, arrived)) {
-                Ok(0) if !self.reader.receive_close() => {
+            match source.poll_read(cx, arrived) {
+                Poll::Ready(Ok(0)) if !self.reader.receive_close() => {
                     return Poll::Ready(Err(Broken::Source));
                 }
-                Ok(count) => self.bytes_read += count as u64,
-                Err(_) => return Poll::Ready(Err(Broken::Source)),
+                Poll::Ready(Ok(count)) => self.bytes_read += count as u64,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
+                Poll::Pending => {
+                    // A source may take its time: no memory is held meanwhile.
+                    arrived.release();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -373,6 +378,11 @@ pub(crate) async fn request(
                 Poll::Pending => break,
             }
         }
+        // An endpoint may take its time: no memory is held meanwhile.
+        upstream.buffer.release();
+        if sending.is_finished() {
+            client.buffer.release();
+        }
         if sending.has_read_all() && client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(NoResponse::ClientGone));
         }
@@ -397,8 +407,8 @@ fn poll_sending(
     patience: Patience,
 ) -> Poll<Result<(), Broken>> {
     let before = sending.steps();
-    let (stream, arrived) = client.parts();
-    let poll = sending.poll(cx, stream, arrived, &mut upstream.stream);
+    let Client { stream, buffer, .. } = client;
+    let poll = sending.poll(cx, stream, buffer, &mut upstream.stream);
     if sending.steps() > before && poll.is_pending() {
         client.allow(if sending.is_owing() {
             patience.endpoint
@@ -492,8 +502,8 @@ pub(crate) async fn tunnel(
     poll_fn(|cx| {
         let before = up.steps() + down.steps();
         if !up_is_shut {
-            let (stream, arrived) = client.parts();
-            match up.poll(cx, stream, arrived, &mut upstream.stream) {
+            let Client { stream, buffer, .. } = client;
+            match up.poll(cx, stream, buffer, &mut upstream.stream) {
                 Poll::Ready(Ok(())) => {
                     up_is_shut = true;
                     let _ = upstream.stream.poll_shutdown(cx);

@@ -168,7 +168,7 @@ pub(crate) async fn open(
         metrics.connections_reused.increment();
         return Ok(Upstream {
             stream,
-            buffer: Buffer::small(),
+            buffer: Buffer::default(),
             is_reused: true,
         });
     }
@@ -193,7 +193,7 @@ pub(crate) async fn open(
             metrics.connections_opened.increment();
             Ok(Upstream {
                 stream,
-                buffer: Buffer::small(),
+                buffer: Buffer::default(),
                 is_reused: false,
             })
         }
