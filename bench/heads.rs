@@ -6,8 +6,8 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use message::{Field, FieldName, Method, RequestHead, ResponseHead};
 use wire::h1::{
-    Limits, RequestFacts, RequestReader, ResponseReader, write_field, write_fields,
-    write_request_line, write_status_line,
+    Limits, RequestReader, ResponseReader, write_field, write_fields, write_request_line,
+    write_status_line,
 };
 
 fn main() {
@@ -83,16 +83,13 @@ mod read {
     #[divan::bench]
     fn response(bencher: Bencher<'_, '_>) {
         let mut head = ResponseHead::default();
-        let facts = RequestFacts {
-            method: Method::Get,
-        };
         bencher
             .counter(BytesCount::of_str(RESPONSE))
             .bench_local(|| {
                 head.bytes.clear();
                 head.fields.clear();
                 let bytes = black_box(RESPONSE.as_bytes());
-                ResponseReader::default().receive(bytes, &LIMITS, facts, &mut head)
+                ResponseReader::default().receive(bytes, &LIMITS, Method::Get, &mut head)
             });
     }
 }
@@ -135,14 +132,7 @@ mod write {
     fn response(bencher: Bencher<'_, '_>) {
         let mut head = ResponseHead::default();
         ResponseReader::default()
-            .receive(
-                RESPONSE.as_bytes(),
-                &LIMITS,
-                RequestFacts {
-                    method: Method::Get,
-                },
-                &mut head,
-            )
+            .receive(RESPONSE.as_bytes(), &LIMITS, Method::Get, &mut head)
             .expect("the head keeps every rule");
         let mut out = Vec::new();
         bencher

@@ -4,7 +4,7 @@
 use fuzz::{Heads, LIMITS};
 use libfuzzer_sys::fuzz_target;
 use message::{BodyLength, Method, ResponseHead};
-use wire::h1::{BadMessage, RequestFacts, ResponseReader};
+use wire::h1::{BadMessage, ResponseReader};
 
 fuzz_target!(|input: &[u8]| {
     let Some((wire, pieces)) = fuzz::cut(input) else {
@@ -27,8 +27,7 @@ struct Responses<const TO_HEAD: bool> {
 impl<const TO_HEAD: bool> Heads for Responses<TO_HEAD> {
     fn receive(&mut self, bytes: &[u8]) -> Result<Option<(usize, BodyLength, String)>, BadMessage> {
         let method = if TO_HEAD { Method::Head } else { Method::Get };
-        let facts = RequestFacts { method };
-        let read = self.reader.receive(bytes, &LIMITS, facts, &mut self.head)?;
+        let read = self.reader.receive(bytes, &LIMITS, method, &mut self.head)?;
         let Some(consumed) = read else {
             return Ok(None);
         };

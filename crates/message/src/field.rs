@@ -51,14 +51,10 @@ field_names! {
     KeepAlive = "keep-alive",
     MaxForwards = "max-forwards",
     ProxyConnection = "proxy-connection",
-    ProxyStatus = "proxy-status",
-    Referer = "referer",
-    RetryAfter = "retry-after",
     Te = "te",
     Trailer = "trailer",
     TransferEncoding = "transfer-encoding",
     Upgrade = "upgrade",
-    UserAgent = "user-agent",
     Via = "via",
     XForwardedFor = "x-forwarded-for",
     XForwardedHost = "x-forwarded-host",
@@ -66,45 +62,25 @@ field_names! {
     XRequestId = "x-request-id",
 }
 
-/// For each length, the known names of that length: most names are ruled out by one look.
-const BY_LENGTH: [&[(&str, FieldName)]; LENGTH_MAX + 1] = {
-    use FieldName::*;
-    let mut table: [&[(&str, FieldName)]; LENGTH_MAX + 1] = [&[]; LENGTH_MAX + 1];
-    table[2] = &[("te", Te)];
-    table[3] = &[("via", Via)];
-    table[4] = &[("host", Host)];
-    table[6] = &[("accept", Accept), ("expect", Expect)];
-    table[7] = &[
-        ("upgrade", Upgrade),
-        ("referer", Referer),
-        ("trailer", Trailer),
-    ];
-    table[9] = &[("forwarded", Forwarded)];
-    table[10] = &[
-        ("connection", Connection),
-        ("user-agent", UserAgent),
-        ("keep-alive", KeepAlive),
-    ];
-    table[11] = &[("retry-after", RetryAfter)];
-    table[12] = &[
-        ("x-request-id", XRequestId),
-        ("max-forwards", MaxForwards),
-        ("proxy-status", ProxyStatus),
-    ];
-    table[14] = &[("content-length", ContentLength)];
-    table[15] = &[("x-forwarded-for", XForwardedFor)];
-    table[16] = &[
-        ("x-forwarded-host", XForwardedHost),
-        ("proxy-connection", ProxyConnection),
-    ];
-    table[17] = &[
-        ("transfer-encoding", TransferEncoding),
-        ("x-forwarded-proto", XForwardedProto),
-    ];
+/// For each length, where the names of that length stand in [`FieldName::KNOWN`]: most names are
+/// ruled out by one look.
+const BY_LENGTH: [[Option<u8>; SAME_LENGTH_MAX]; LENGTH_MAX + 1] = {
+    let mut table = [[None; SAME_LENGTH_MAX]; LENGTH_MAX + 1];
+    let mut index = 0;
+    while index < FieldName::KNOWN.len() {
+        let row = &mut table[FieldName::KNOWN[index].0.len()];
+        let mut place = 0;
+        while row[place].is_some() {
+            place += 1;
+        }
+        row[place] = Some(index as u8);
+        index += 1;
+    }
     table
 };
 
 const LENGTH_MAX: usize = 17;
+const SAME_LENGTH_MAX: usize = 2;
 
 impl FieldName {
     /// The id of `name`, whatever its case.
@@ -114,8 +90,22 @@ impl FieldName {
         };
         candidates
             .iter()
+            .map_while(|index| index.map(|index| &Self::KNOWN[usize::from(index)]))
             .find(|(text, _)| is_same_name(name, text.as_bytes()))
             .map_or(Self::Other, |(_, id)| *id)
+    }
+
+    /// The id that `name` would have if `_` were `-`, for a name that has a `_`. CGI and what came
+    /// after it take the two for one name.
+    pub fn from_bytes_with_underscores(name: &[u8]) -> Self {
+        if name.len() > LENGTH_MAX || !name.contains(&b'_') {
+            return Self::Other;
+        }
+        let mut dashed = [0; LENGTH_MAX];
+        for (to, from) in dashed.iter_mut().zip(name) {
+            *to = if *from == b'_' { b'-' } else { *from };
+        }
+        Self::from_bytes(&dashed[..name.len()])
     }
 
     /// True for the fields that are about one connection by definition (RFC 9110 §7.6.1).

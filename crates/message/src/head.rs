@@ -1,5 +1,7 @@
 //! Heads: the first line and the fields of a request or a response.
 
+use std::borrow::Cow;
+
 use crate::{Field, FieldName, Method, Status};
 
 /// A piece of a head, as offsets into its bytes.
@@ -183,12 +185,17 @@ impl RequestHead {
         first(&self.fields, id).map(|field| field.value.of(&self.bytes))
     }
 
-    /// The path to route by; `/` where the target left it out.
-    pub fn route_path(&self) -> &[u8] {
-        if self.path.is_empty() {
-            b"/"
-        } else {
-            self.text(self.path)
+    /// The path to route by, as the most lenient endpoint reads it: `/` where the target left it
+    /// out, `//` as `/`, and `%61` and `%2f` as the bytes they stand for. So a route cannot be
+    /// walked around by another spelling of its path (CVE-2019-9901, CVE-2021-29492). The endpoint
+    /// gets the path as it came.
+    pub fn route_path(&self) -> Cow<'_, [u8]> {
+        let path = self.text(self.path);
+        let is_plain = |pair: &[u8]| pair[1] != b'%' && pair != b"//";
+        match path {
+            [] => Cow::Borrowed(b"/"),
+            path if path.windows(2).all(is_plain) => Cow::Borrowed(path),
+            path => Cow::Owned(lenient_path(path)),
         }
     }
 
@@ -229,6 +236,32 @@ impl ResponseHead {
     }
 }
 
+/// `path` with encoded bytes decoded where that cannot be undone by a second reading, and without
+/// empty segments.
+fn lenient_path(mut path: &[u8]) -> Vec<u8> {
+    let mut lenient = Vec::with_capacity(path.len());
+    while let [byte, rest @ ..] = path {
+        let (byte, rest) = match rest {
+            [high, low, behind @ ..] if *byte == b'%' => match decode(*high, *low) {
+                Some(decoded) if decoded.is_ascii_graphic() && decoded != b'%' => (decoded, behind),
+                _ => (*byte, rest),
+            },
+            _ => (*byte, rest),
+        };
+        if byte != b'/' || lenient.last() != Some(&b'/') {
+            lenient.push(byte);
+        }
+        path = rest;
+    }
+    lenient
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn decode(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(high)? * 16 + digit(low)?) as u8)
+}
+
 fn first(fields: &[Field], id: FieldName) -> Option<&Field> {
     fields.iter().find(|field| field.id == id)
 }
@@ -236,6 +269,31 @@ fn first(fields: &[Field], id: FieldName) -> Option<&Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_routed_by_as_the_most_lenient_endpoint_reads_it() {
+        for (path, routed) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/api/x", "/api/x"),
+            ("//api///x", "/api/x"),
+            ("/%61pi/x", "/api/x"),
+            ("/api%2Fx", "/api/x"),
+            ("/%2fapi", "/api"),
+            ("/a%25%36%31", "/a%2561"),
+            ("/a%zz%", "/a%zz%"),
+            ("/a%00%20", "/a%00%20"),
+            ("*", "*"),
+        ] {
+            let head = RequestHead {
+                bytes: path.as_bytes().to_vec(),
+                path: Span::new(0, path.len()),
+                ..RequestHead::default()
+            };
+            let found = head.route_path();
+            assert_eq!(String::from_utf8_lossy(&found), routed, "{path}");
+        }
+    }
 
     #[test]
     fn the_route_host_has_no_port() {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
 /// The next moment at which a connection must act by itself.
@@ -51,7 +52,9 @@ impl Deadline {
     pub fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if !self.registered {
-                self.registered = self.timer.as_mut().poll(cx).is_pending();
+                // A task that has used up its share would get `Pending` without being registered.
+                let mut timer = unconstrained(self.timer.as_mut());
+                self.registered = Pin::new(&mut timer).poll(cx).is_pending();
             }
             if self.registered && !self.timer.is_elapsed() {
                 return Poll::Pending;

@@ -19,7 +19,7 @@ const IDLE_MAX: usize = 1024;
 impl IdleConnections {
     /// Takes a connection on which nothing has happened since it was put here.
     pub fn take(&mut self, now: Instant) -> Option<Stream> {
-        while let Some((mut stream, until)) = self.connections.pop() {
+        while let Some((stream, until)) = self.connections.pop() {
             if now < until && !stream.has_news() {
                 return Some(stream);
             }
@@ -37,7 +37,7 @@ impl IdleConnections {
     /// Closes those that are too old or that the endpoint has closed.
     pub fn sweep(&mut self, now: Instant) {
         self.connections
-            .retain_mut(|(stream, until)| now < *until && !stream.has_news());
+            .retain(|(stream, until)| now < *until && !stream.has_news());
     }
 
     /// Closes all: the endpoint they lead to has died.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
+use std::task::{Context, Poll, ready};
 
 use balance::Address;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -143,16 +144,19 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the kernel says, among others that there are no file descriptors left.
-    pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match self {
+    pub fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Stream, Option<SocketAddr>)>> {
+        Poll::Ready(Ok(match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Some(peer)))
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                (Stream::Tcp(stream), Some(peer))
             }
             Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), None))
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                (Stream::Unix(stream), None)
             }
-        }
+        }))
     }
 }

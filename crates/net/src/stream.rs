@@ -84,14 +84,10 @@ impl Stream {
         }
     }
 
-    /// True if the kernel has reported something to read, or the end: a connection that should
-    /// be silent is not usable then. Asks nothing of the kernel unless it has reported.
-    pub fn has_news(&mut self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.poll_readable(&mut cx).is_pending() {
-            return false;
-        }
-        // A read that filled its buffer exactly leaves the readiness set without any news.
+    /// True if there is something to read, or the end: a connection that should be silent is not
+    /// usable then. Takes a byte of what there is. Asks the kernel only if that has reported
+    /// something; not by a poll, which the runtime may put off.
+    pub fn has_news(&self) -> bool {
         let mut byte = [0];
         let result = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),

@@ -58,6 +58,11 @@ impl Client {
         self.last_moment = last_moment;
     }
 
+    /// True unless the exchange has lasted as long as it may.
+    pub(crate) fn has_time_left(&self) -> bool {
+        self.last_moment.is_none_or(|last| Instant::now() < last)
+    }
+
     /// Allows `duration` from now for what comes next.
     pub(crate) fn allow(&mut self, duration: Duration) {
         self.allow_until(Instant::now() + duration);

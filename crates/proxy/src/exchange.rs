@@ -10,20 +10,21 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Instant;
 
-use balance::{Lease, RetryOn, Tried, backoff};
+use balance::{Lease, Tried, backoff};
 use config::{HeadLimits, Route};
 use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead, Status, Version};
-use wire::h1::{BadMessage, BodyWriter, Limits, RequestFacts, RequestReader, tokens};
+use wire::h1::{BadMessage, BodyWriter, Limits, RequestReader, tokens};
 
+use crate::attempt::{Failed, Retryable, Stop, outcome_of};
 use crate::client::{Client, Gone};
 use crate::failure::{Failure, write_options, write_reply};
-use crate::forward::{self, CutShort, NoResponse, Patience, Transfer};
+use crate::forward::{self, CutShort, Patience, Transfer};
 use crate::headers::{
     RequestExtras, ResponseExtras, ResponseFraming, write_interim_head, write_request_head,
     write_response_head,
 };
 use crate::record::{AttemptRecord, EndedBy, Outcome, Phase, Record};
-use crate::upstream::{self, Admission, NotAdmitted, Upstream};
+use crate::upstream::{self, Admission, Upstream};
 use crate::worker::Worker;
 
 /// What becomes of the client's connection.
@@ -50,17 +51,6 @@ pub(crate) struct Scratch {
     attempts: Vec<AttemptRecord>,
 }
 
-/// Why an exchange ends without the endpoint's response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// Nobody is there to answer.
-    ClientGone,
-    /// We answer.
-    Failure(Failure, EndedBy),
-    /// We answer, and all is well: a question that was for us.
-    OwnAnswer,
-}
-
 /// One exchange in progress.
 struct Exchange<'a> {
     worker: &'a Worker,
@@ -83,9 +73,21 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
         attempts,
     } = &mut *scratch;
     let consumed_before = client.bytes_consumed();
-    let received = receive_head(worker, client, request).await;
-    let attempts_memory = std::mem::take(attempts);
-    let record = Record::begin(worker, client, consumed_before, attempts_memory);
+    let received = match receive_head(worker, client, request).await {
+        Ok(()) => Ok(()),
+        Err(NoRequest::Gone) => Err(Stop::ClientGone),
+        Err(NoRequest::Timeout) => Err(Stop::Failure(Failure::RequestTimeout, EndedBy::Client)),
+        Err(NoRequest::Bad(bad)) => Err(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client)),
+        Err(none @ (NoRequest::NotYet | NoRequest::Never)) => {
+            worker.return_scratch(scratch);
+            return if none == NoRequest::NotYet {
+                Next::Wait
+            } else {
+                Next::Close
+            };
+        }
+    };
+    let record = Record::begin(worker, client, consumed_before, std::mem::take(attempts));
     let mut exchange = Exchange {
         worker,
         client,
@@ -97,17 +99,7 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     };
     let served = match received {
         Ok(()) => exchange.serve().await,
-        Err(none @ (NoRequest::NotYet | NoRequest::Never)) => {
-            worker.return_scratch(scratch);
-            return if none == NoRequest::NotYet {
-                Next::Wait
-            } else {
-                Next::Close
-            };
-        }
-        Err(NoRequest::Gone) => Err(Stop::ClientGone),
-        Err(NoRequest::Timeout) => Err(Stop::Failure(Failure::RequestTimeout, EndedBy::Client)),
-        Err(NoRequest::Bad(bad)) => Err(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client)),
+        Err(stop) => Err(stop),
     };
     let next = match served {
         Ok(next) => next,
@@ -123,6 +115,7 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     } = exchange;
     client.bytes_received += up.bytes_read();
     client.bytes_sent += down.bytes_sent();
+    up.abandon(&mut client.buffer);
     *attempts = record.finish(worker, client, request);
     worker.return_scratch(scratch);
     next
@@ -219,7 +212,7 @@ impl Exchange<'_> {
         // Which route, and is the request allowed on it?
         let route = snapshot.listeners[self.client.listener]
             .routes
-            .find(self.request.route_host(), self.request.route_path())
+            .find(self.request.route_host(), &self.request.route_path())
             .ok_or(Stop::Failure(Failure::RouteNotFound, EndedBy::Us))?;
         self.record.route = Some(route);
         let route = &snapshot.routes[route];
@@ -276,13 +269,14 @@ impl Exchange<'_> {
             drop(lease);
             retries += 1;
             // Where nothing was sent there is nobody to spare.
-            if !matches!(failed, Some(Failed::NotConnected(_))) {
+            if !matches!(failed, Some(Failed::NotConnected(_) | Failed::Stale)) {
                 self.pause(retries).await?;
             }
             self.response.clear();
-            self.up.rewind(&mut self.client.buffer);
-            self.write_request_head(route, max_forwards);
-            self.up.replay();
+            if self.up.rewind(&mut self.client.buffer) {
+                self.write_request_head(route, max_forwards);
+                self.up.replay();
+            }
         };
 
         if self.response.status == Status::SWITCHING_PROTOCOLS {
@@ -315,10 +309,7 @@ impl Exchange<'_> {
         self.record.phase = Phase::Connect;
         let timeout = route.timeouts.connect;
         let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
-        let mut upstream = opened.await.map_err(|error| match error {
-            NotAdmitted::ClientGone => Failed::Client(Stop::ClientGone),
-            NotAdmitted::Failure(failure) => Failed::NotConnected(failure),
-        })?;
+        let mut upstream = opened.await?;
         if !upstream.is_reused {
             self.record.connected();
         }
@@ -333,14 +324,11 @@ impl Exchange<'_> {
                 &mut upstream,
                 self.up,
                 self.response,
-                RequestFacts {
-                    method: self.request.method,
-                },
+                self.request.method,
                 &limits,
                 patience,
             )
-            .await
-            .map_err(Failed::from)?;
+            .await?;
             let status = self.response.status;
             if status == Status::SWITCHING_PROTOCOLS && !self.was_asked_for_protocol() {
                 return Err(Failed::Switched);
@@ -393,7 +381,8 @@ impl Exchange<'_> {
             Retryable::IfIdempotent => self.request.method.is_idempotent(),
             Retryable::Always => true,
         };
-        if !is_harmless || retries >= pool.settings.retry.attempts || !self.up.may_restart() {
+        let may_restart = self.up.may_restart() && self.client.has_time_left();
+        if !is_harmless || !may_restart || retries >= pool.settings.retry.attempts {
             return false;
         }
         let metrics = &self.worker.metrics.pools[route.pool];
@@ -437,7 +426,7 @@ impl Exchange<'_> {
         // the next request (CVE-2025-4366), so there is none.
         let keep_alive = request.keep_alive
             && framing.is_delimited
-            && up.has_read_all()
+            && up.source_is_done()
             && !worker.is_draining();
         down.begin(response.body_length, framing.writer);
         let extras = ResponseExtras {
@@ -463,7 +452,12 @@ impl Exchange<'_> {
                     .upstreams
                     .keep(plan, route.pool, endpoint, upstream, announced, now);
             }
-            return match (keep_alive, up.has_read_all() && client.buffer.is_empty()) {
+            // A close with bytes unread would take back what was written last.
+            let is_quiet = up.source_is_done()
+                && client.buffer.is_empty()
+                && !worker.is_draining()
+                && !client.stream.has_news();
+            return match (keep_alive, is_quiet) {
                 (true, _) => Next::KeepAlive,
                 (false, true) => Next::Close,
                 (false, false) => Next::CloseGently,
@@ -536,8 +530,8 @@ impl Exchange<'_> {
             record,
             ..
         } = self;
-        let has_read_all = request.bytes.is_empty() || up.has_read_all();
-        let mut keep_alive = request.keep_alive && has_read_all && !worker.is_draining();
+        let source_is_done = request.bytes.is_empty() || up.source_is_done();
+        let mut keep_alive = request.keep_alive && source_is_done && !worker.is_draining();
         let mut reply = Vec::new();
         let request_id = record.request_id.as_str();
         match stop {
@@ -596,9 +590,9 @@ fn check(request: &mut RequestHead, route: &Route, pseudonym: &str) -> Result<Op
             }
             // RFC 9110 §7.6.2: counts for these two methods and is ignored for others.
             FieldName::MaxForwards if matches!(request.method, Method::Options | Method::Trace) => {
-                let count = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|text| text.parse().ok());
+                let is_number = value.iter().all(u8::is_ascii_digit);
+                let text = std::str::from_utf8(value).ok().filter(|_| is_number);
+                let count = text.and_then(|text| text.parse().ok());
                 max_forwards = match count {
                     Some(0) if request.method == Method::Options => return Err(Stop::OwnAnswer),
                     Some(0) => {
@@ -627,106 +621,6 @@ fn check(request: &mut RequestHead, route: &Route, pseudonym: &str) -> Result<Op
         request.upgrade = None;
     }
     Ok(max_forwards)
-}
-
-/// Why an attempt gave no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failed {
-    /// There was no connection: the endpoint got nothing.
-    NotConnected(Failure),
-    /// The client left or broke a rule: not the endpoint's fault.
-    Client(Stop),
-    /// The endpoint closed before its response was there.
-    Closed,
-    /// The endpoint took too long.
-    Timeout,
-    /// The endpoint's response is not one.
-    BadResponse(BadMessage),
-    /// The endpoint switched protocols unasked.
-    Switched,
-}
-
-impl From<NoResponse> for Failed {
-    fn from(reason: NoResponse) -> Self {
-        match reason {
-            NoResponse::ClientGone => Self::Client(Stop::ClientGone),
-            NoResponse::ClientBroke(bad) => {
-                Self::Client(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client))
-            }
-            NoResponse::ClientTimeout => {
-                Self::Client(Stop::Failure(Failure::RequestTimeout, EndedBy::Client))
-            }
-            NoResponse::Closed => Self::Closed,
-            NoResponse::Timeout => Self::Timeout,
-            NoResponse::Broke(bad) => Self::BadResponse(bad),
-        }
-    }
-}
-
-/// Whether a request may move to another endpoint, as far as it depends on what happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Retryable {
-    No,
-    /// It may have been executed: only where executing it twice does no harm.
-    IfIdempotent,
-    /// The endpoint never saw it.
-    Always,
-}
-
-impl Failed {
-    fn retryable(self, on: &RetryOn) -> Retryable {
-        let (is_on, retryable) = match self {
-            Self::NotConnected(_) => (on.connect, Retryable::Always),
-            Self::Closed => (on.reset, Retryable::IfIdempotent),
-            Self::Timeout => (on.timeout, Retryable::IfIdempotent),
-            Self::Client(_) | Self::BadResponse(_) | Self::Switched => (false, Retryable::No),
-        };
-        if is_on { retryable } else { Retryable::No }
-    }
-
-    fn outcome(self) -> Outcome {
-        match self {
-            Self::NotConnected(Failure::ConnectionRefused) => Outcome::Refused,
-            // Our own shortage says nothing about the endpoint.
-            Self::NotConnected(Failure::InternalError) | Self::Client(_) => Outcome::Abandoned,
-            Self::NotConnected(_) => Outcome::ConnectFailed,
-            Self::Closed => Outcome::Reset,
-            Self::Timeout => Outcome::Timeout,
-            Self::BadResponse(_) | Self::Switched => Outcome::BadResponse,
-        }
-    }
-
-    fn stop(self) -> Stop {
-        let failure = match self {
-            Self::Client(stop) => return stop,
-            Self::NotConnected(Failure::InternalError) => {
-                return Stop::Failure(Failure::InternalError, EndedBy::Us);
-            }
-            Self::NotConnected(failure) => failure,
-            Self::Closed => Failure::ConnectionTerminated,
-            Self::Timeout => Failure::ResponseTimeout,
-            Self::BadResponse(bad) => Failure::BadResponse(bad),
-            Self::Switched => Failure::UpgradeFailed,
-        };
-        Stop::Failure(failure, EndedBy::Endpoint)
-    }
-}
-
-impl From<NotAdmitted> for Stop {
-    fn from(reason: NotAdmitted) -> Self {
-        match reason {
-            NotAdmitted::ClientGone => Self::ClientGone,
-            NotAdmitted::Failure(failure) => Self::Failure(failure, EndedBy::Us),
-        }
-    }
-}
-
-fn outcome_of(status: Status) -> Outcome {
-    if status.code() >= 500 {
-        Outcome::ServerError
-    } else {
-        Outcome::Ok
-    }
 }
 
 impl Default for Scratch {

@@ -9,9 +9,9 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use message::{BodyLength, ResponseHead};
+use message::{BodyLength, Method, ResponseHead};
 use net::{Buffer, Stream};
-use wire::h1::{BadMessage, BodyReader, BodyWriter, Limits, RequestFacts, ResponseReader};
+use wire::h1::{BadMessage, BodyReader, BodyWriter, Limits, ResponseReader};
 
 use crate::client::Client;
 use crate::upstream::Upstream;
@@ -27,8 +27,6 @@ pub(crate) struct Transfer {
     /// Bytes at the front of the source's buffer that are owed to the sink as they are, behind
     /// those of `out`.
     direct: usize,
-    /// Something may have been taken from the source.
-    has_begun: bool,
     is_finished: bool,
     /// Bytes read from the source.
     bytes_read: u64,
@@ -72,7 +70,6 @@ impl Transfer {
             out: Vec::new(),
             out_sent: 0,
             direct: 0,
-            has_begun: false,
             is_finished: true,
             bytes_read: 0,
             bytes_sent: 0,
@@ -87,7 +84,6 @@ impl Transfer {
         self.out.clear();
         self.out_sent = 0;
         self.direct = 0;
-        self.has_begun = false;
         self.is_finished = false;
         self.bytes_read = 0;
         self.bytes_sent = 0;
@@ -113,22 +109,33 @@ impl Transfer {
         &mut self.out
     }
 
-    /// True if the message can be sent from its beginning: nothing was taken from the source, or
-    /// all that was is here.
+    /// True if the message can be sent from its beginning: nothing has left, or all that was
+    /// taken from the source is here.
     pub(crate) fn may_restart(&self) -> bool {
-        !self.has_begun || matches!(self.kept, Kept::All { .. })
+        self.bytes_sent == 0 || matches!(self.kept, Kept::All { .. })
     }
 
-    /// Prepares to send the message from its beginning; the head is to be written again, and then
-    /// [`Self::replay`] called. `source` is the buffer of the source.
-    pub(crate) fn rewind(&mut self, source: &mut Buffer) {
+    /// Prepares to send the message from its beginning. True if the head is to be written again
+    /// and then [`Self::replay`] called. `source` is the buffer of the source.
+    #[must_use]
+    pub(crate) fn rewind(&mut self, source: &mut Buffer) -> bool {
         debug_assert!(self.may_restart(), "the message is still there");
+        if self.bytes_sent == 0 {
+            return false;
+        }
         // What was owed directly was kept as well.
-        source.consume(self.direct);
-        self.direct = 0;
+        self.abandon(source);
         self.out.clear();
         self.out_sent = 0;
         self.bytes_sent = 0;
+        true
+    }
+
+    /// Gives up what is owed directly: bytes of this message in the buffer of the source must not
+    /// be taken for the next one (CVE-2025-4366).
+    pub(crate) fn abandon(&mut self, source: &mut Buffer) {
+        source.consume(self.direct);
+        self.direct = 0;
     }
 
     /// Puts the part of the body that was taken from the source before behind the head.
@@ -143,8 +150,8 @@ impl Transfer {
         self.is_finished && !self.is_owing()
     }
 
-    /// True if the source has delivered everything.
-    pub(crate) fn has_read_all(&self) -> bool {
+    /// True if the source has delivered everything, sent or not.
+    pub(crate) fn source_is_done(&self) -> bool {
         self.reader.is_done()
     }
 
@@ -176,7 +183,6 @@ impl Transfer {
         arrived: &mut Buffer,
         sink: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
-        self.has_begun = true;
         loop {
             self.absorb(arrived).map_err(Broken::Message)?;
             ready!(self.poll_flush(cx, arrived, sink))?;
@@ -312,6 +318,8 @@ pub(crate) enum NoResponse {
     ClientBroke(BadMessage),
     /// The client stopped in the body.
     ClientTimeout,
+    /// The connection had closed before any of the request went out on it.
+    NothingSent,
     /// The endpoint closed or reset the connection.
     Closed,
     /// The endpoint took too long.
@@ -332,13 +340,14 @@ pub(crate) async fn request(
     upstream: &mut Upstream,
     sending: &mut Transfer,
     response: &mut ResponseHead,
-    facts: RequestFacts,
+    method: Method,
     limits: &Limits,
     patience: Patience,
 ) -> Result<(), NoResponse> {
     let mut reader = ResponseReader::default();
     let mut sink_is_broken = false;
     let mut has_head = false;
+    let mut is_held = false;
     poll_fn(|cx| {
         if !sending.is_finished() && !sink_is_broken {
             match poll_sending(cx, client, upstream, sending, patience) {
@@ -349,6 +358,9 @@ pub(crate) async fn request(
                 Poll::Ready(Err(Broken::Message(bad))) => {
                     return Poll::Ready(Err(NoResponse::ClientBroke(bad)));
                 }
+                Poll::Ready(Err(Broken::Sink)) if sending.bytes_sent() == 0 => {
+                    return Poll::Ready(Err(NoResponse::NothingSent));
+                }
                 // The endpoint may have answered before it closed: that answer counts.
                 Poll::Ready(Err(Broken::Sink)) => sink_is_broken = true,
                 Poll::Pending => {}
@@ -357,7 +369,7 @@ pub(crate) async fn request(
         loop {
             let arrived = &mut upstream.buffer;
             if !has_head && !arrived.is_empty() {
-                match reader.receive(arrived.filled(), limits, facts, response) {
+                match reader.receive(arrived.filled(), limits, method, response) {
                     Ok(Some(consumed)) => {
                         arrived.consume(consumed);
                         has_head = true;
@@ -372,6 +384,10 @@ pub(crate) async fn request(
             if has_head && !waits_for_body {
                 return Poll::Ready(Ok(()));
             }
+            if has_head && !is_held {
+                is_held = true;
+                client.allow(patience.endpoint);
+            }
             match upstream.stream.poll_read(cx, arrived) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoResponse::Closed)),
                 Poll::Ready(Ok(_)) => {}
@@ -383,11 +399,11 @@ pub(crate) async fn request(
         if sending.is_finished() {
             client.buffer.release();
         }
-        if sending.has_read_all() && client.poll_gone(cx).is_ready() {
+        if sending.source_is_done() && client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(NoResponse::ClientGone));
         }
         client.poll_timeout(cx).map(|()| {
-            let waits_for_client = !sending.has_read_all() && !sending.is_owing();
+            let waits_for_client = !sending.source_is_done() && !sending.is_owing();
             Err(if waits_for_client {
                 NoResponse::ClientTimeout
             } else {
@@ -473,7 +489,7 @@ pub(crate) async fn response(
             });
         }
         // A client that leaves is seen at the next write; one that is waited for, here.
-        if !receiving.is_owing() && sending.has_read_all() && client.poll_gone(cx).is_ready() {
+        if !receiving.is_owing() && sending.source_is_done() && client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(CutShort::Client));
         }
         client.poll_timeout(cx).map(|()| {

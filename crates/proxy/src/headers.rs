@@ -44,9 +44,14 @@ pub(crate) fn write_request_head(
     write_fields(&head.bytes, &head.fields, is_forwarded, out);
 
     let authority = head.text(head.authority);
-    if authority.is_empty() {
+    if head.field(FieldName::Host).is_none() {
         // HTTP/1.1 must name a host (RFC 9112 §3.2), HTTP/1.0 need not.
-        write_field("Host", extras.pool.as_bytes(), out);
+        let host = if authority.is_empty() {
+            extras.pool.as_bytes()
+        } else {
+            authority
+        };
+        write_field("Host", host, out);
     }
     let ip = extras.client.ip();
     write_field("X-Forwarded-For", ip, out);

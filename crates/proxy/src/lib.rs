@@ -3,8 +3,8 @@
 //! Read in this order and you have followed one request: [`worker`] accepts a connection,
 //! [`connection`] waits for requests on it, [`exchange`] orders the steps of one request,
 //! [`upstream`] finds the endpoint and a connection to it, [`forward`] moves the bytes, [`record`]
-//! writes down what happened. Beside them, `headers` writes the heads that leave and `failure` is
-//! the list of answers that are ours.
+//! writes down what happened. Beside them, `attempt` says what follows when an attempt fails,
+//! `headers` writes the heads that leave, and `failure` is the list of answers that are ours.
 //!
 //! Absent on purpose: config text, health decisions (see `control`), locks.
 
@@ -20,6 +20,7 @@ mod forward;
 
 mod record;
 
+mod attempt;
 mod client;
 mod failure;
 mod headers;

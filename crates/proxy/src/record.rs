@@ -29,6 +29,8 @@ pub(crate) enum Outcome {
     BadResponse,
     /// The client went away first: says nothing about the endpoint.
     Abandoned,
+    /// The kept connection had closed before the request went out on it: neither does this.
+    Stale,
 }
 
 /// The words of [`Outcome`], by number.
@@ -41,6 +43,7 @@ pub const OUTCOME_WORDS: &[&str] = &[
     "timeout",
     "bad_response",
     "abandoned",
+    "stale",
 ];
 
 impl Outcome {
@@ -348,7 +351,7 @@ fn sample(worker: &Worker, pool: usize, lease: &Lease, outcome: Outcome) {
     let load = &lease.endpoint().load;
     let in_row = match outcome {
         Outcome::Ok => return load.record_success(),
-        Outcome::Abandoned => return,
+        Outcome::Abandoned | Outcome::Stale => return,
         Outcome::Refused | Outcome::ConnectFailed => load.record_connect_failure(),
         Outcome::ServerError | Outcome::Reset | Outcome::Timeout | Outcome::BadResponse => {
             load.record_failure()

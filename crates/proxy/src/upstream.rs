@@ -198,8 +198,10 @@ pub(crate) async fn open(
             })
         }
         Err(not_admitted) => {
-            // Whatever waits there leads to the same dead endpoint.
-            idle.borrow_mut().clear();
+            if not_admitted == NotAdmitted::Failure(Failure::ConnectionRefused) {
+                // Whatever waits there leads to the same dead endpoint.
+                idle.borrow_mut().clear();
+            }
             Err(not_admitted)
         }
     }
@@ -211,11 +213,12 @@ fn connect_failure(error: &io::Error) -> Failure {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::NotFound => Failure::ConnectionRefused,
-        io::ErrorKind::TimedOut => Failure::ConnectionTimeout,
+        // A Unix socket with a full backlog would block; TCP waits for us.
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::ConnectionTimeout,
         io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::AddrNotAvailable => Failure::DestinationUnroutable,
+        | io::ErrorKind::NetworkDown => Failure::DestinationUnroutable,
+        // Among others no port (AddrNotAvailable) or file descriptor left.
         _ => Failure::InternalError,
     }
 }
@@ -248,6 +251,9 @@ impl Upstreams {
             Some(seconds) => Duration::from_secs(seconds.into()).saturating_sub(KEEP_ALIVE_MARGIN),
             None => plan.snapshot.pools[pool].keep_alive_idle,
         };
+        if idle.is_zero() {
+            return;
+        }
         self.idle[pool][endpoint]
             .borrow_mut()
             .put(upstream.stream, now + idle);

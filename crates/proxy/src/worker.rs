@@ -1,12 +1,14 @@
 //! One core: accepts connections, spreads them fairly, drains.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use balance::{Address, Balancer, LiveEvidence, Pool};
@@ -14,7 +16,7 @@ use config::Snapshot;
 use net::{Acceptor, Stream};
 use observe::{LogBuffer, WorkerMetrics};
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout_at};
 
 use crate::connection;
@@ -128,13 +130,14 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
         plan,
     });
 
-    let mut tasks = Vec::new();
+    let mut acceptors = Vec::new();
     for (listener, address, socket) in sockets {
         let acceptor = Acceptor::new(&address, socket)?;
-        tasks.push(spawn_local(accept(Rc::clone(&worker), acceptor, listener)));
+        let accept = accept(Rc::clone(&worker), acceptor, listener, drain.clone());
+        acceptors.push(spawn_local(accept));
     }
     let receiving = Rc::clone(&worker);
-    tasks.push(spawn_local(async move {
+    spawn_local(async move {
         while let Some(HandedOver {
             stream,
             peer,
@@ -146,15 +149,15 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
                 Err(_) => receiving.workers.closed(receiving.index),
             }
         }
-    }));
+    });
     let housekeeping = Rc::clone(&worker);
-    tasks.push(spawn_local(async move {
+    spawn_local(async move {
         loop {
             sleep(HOUSEKEEPING_INTERVAL).await;
             housekeeping.upstreams.sweep(&housekeeping.metrics);
             housekeeping.log.borrow_mut().flush();
         }
-    }));
+    });
 
     // The sender is gone only if the process is ending anyway.
     let _ = drain.wait_for(|drain| *drain != Drain::No).await;
@@ -162,17 +165,37 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
         Drain::Until(until) => until,
         Drain::No => Instant::now(),
     };
-    for task in tasks {
-        task.abort();
-    }
-    worker.drain_until(until).await;
+    worker.drain_until(until, acceptors).await;
     worker.log.borrow_mut().flush();
     Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, acceptor: Acceptor, listener: usize) {
+/// Accepts until a drain begins, and then what the kernel has accepted already: those clients
+/// know nothing of the drain.
+async fn accept(
+    worker: Rc<Worker>,
+    acceptor: Acceptor,
+    listener: usize,
+    mut drain: watch::Receiver<Drain>,
+) {
+    let mut drained = pin!(drain.wait_for(|drain| *drain != Drain::No));
+    let mut left = None;
     loop {
-        match acceptor.accept().await {
+        let accepted = poll_fn(|cx| {
+            if left.is_none() && drained.as_mut().poll(cx).is_ready() {
+                left = Some(DRAIN_ACCEPTS_MAX);
+            }
+            match acceptor.poll_accept(cx) {
+                _ if left == Some(0) => Poll::Ready(None),
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending if left.is_some() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        let Some(accepted) = accepted else { return };
+        left = left.map(|left: u32| left - 1);
+        match accepted {
             Ok((stream, peer)) => {
                 worker.metrics.listeners[listener]
                     .connections_accepted
@@ -184,6 +207,9 @@ async fn accept(worker: Rc<Worker>, acceptor: Acceptor, listener: usize) {
         }
     }
 }
+
+/// Connections that are still accepted once a drain has begun, in case they never end.
+const DRAIN_ACCEPTS_MAX: u32 = 8192;
 
 /// True for errors of a connection that died in the accept queue: the next one may be well.
 fn is_about_one_connection(error: &io::Error) -> bool {
@@ -253,12 +279,16 @@ impl Worker {
 
     /// Ends idle connections now and the others after their exchange. Waits for them, until
     /// `until` at the latest.
-    async fn drain_until(&self, until: Instant) {
+    async fn drain_until(&self, until: Instant, acceptors: Vec<JoinHandle<()>>) {
         self.is_draining.set(true);
-        for waker in self.connections.borrow().iter().flatten() {
-            waker.wake_by_ref();
-        }
         let are_gone = async {
+            for acceptor in acceptors {
+                // A panic of an acceptor was told when it happened.
+                let _ = acceptor.await;
+            }
+            for waker in self.connections.borrow().iter().flatten() {
+                waker.wake_by_ref();
+            }
             while self.connections.borrow().len() > self.free_places.borrow().len() {
                 sleep(Duration::from_millis(5)).await;
             }

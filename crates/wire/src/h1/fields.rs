@@ -214,8 +214,8 @@ pub(super) struct ConnectionOptions {
 impl ConnectionOptions {
     /// Reads one `Connection` value and marks the fields that it names as hop-by-hop.
     ///
-    /// Host and Content-Length stay: they describe the message, and a peer that names them asks
-    /// for a message that means something else behind us.
+    /// Host, Content-Length and Expect stay: they describe the message, and a peer that names them
+    /// asks for a message that means something else behind us.
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
@@ -233,7 +233,7 @@ impl ConnectionOptions {
             match FieldName::from_bytes(option) {
                 FieldName::Upgrade => self.upgrade = true,
                 FieldName::KeepAlive => self.keep_alive = true,
-                FieldName::Host | FieldName::ContentLength => {}
+                FieldName::Host | FieldName::ContentLength | FieldName::Expect => {}
                 _ if option.eq_ignore_ascii_case(b"close") => self.close = true,
                 _ => {
                     for field in fields.iter_mut() {

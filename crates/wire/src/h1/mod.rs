@@ -20,4 +20,4 @@ pub use encode::{
 pub use error::BadMessage;
 pub use fields::Limits;
 pub use request::RequestReader;
-pub use response::{RequestFacts, ResponseReader};
+pub use response::ResponseReader;

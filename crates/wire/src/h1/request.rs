@@ -228,6 +228,14 @@ fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
                 accepts_trailers |=
                     tokens(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
             }
+            FieldName::Other => {
+                // `Content_Length`, `X_Forwarded_For`: ours is one name with these to some
+                // endpoints, so both must not arrive.
+                let name = field.name.of(bytes);
+                if FieldName::from_bytes_with_underscores(name) != FieldName::Other {
+                    return Err(BadMessage::FieldName);
+                }
+            }
             _ => {}
         }
     }

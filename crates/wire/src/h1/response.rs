@@ -15,15 +15,8 @@ pub struct ResponseReader {
     progress: Progress,
 }
 
-/// What the meaning of a response depends on.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestFacts {
-    /// The method; HEAD has no body in the answer.
-    pub method: Method,
-}
-
 impl ResponseReader {
-    /// Looks at `bytes`, all that has arrived of this response. Returns how many of them the
+    /// Looks at `bytes`, all that has arrived of the response to a `method` request. Returns how many of them the
     /// head took, once it is whole; see [`super::RequestReader::receive`].
     ///
     /// # Errors
@@ -32,7 +25,7 @@ impl ResponseReader {
         &mut self,
         bytes: &[u8],
         limits: &Limits,
-        request: RequestFacts,
+        method: Method,
         head: &mut ResponseHead,
     ) -> Result<Option<usize>, BadMessage> {
         let within = &bytes[..bytes.len().min(limits.head_bytes)];
@@ -50,7 +43,7 @@ impl ResponseReader {
         }
         let end = self.progress.at;
         head.bytes.extend_from_slice(&bytes[..end]);
-        interpret(request, head)?;
+        interpret(method, head)?;
         Ok(Some(end))
     }
 }
@@ -99,7 +92,7 @@ fn read_status_line(
 /// The rules of RFC 9112 §6.3 in order: 1. HEAD, 1xx, 204, 304: no body, whatever the fields
 /// say. 2. CONNECT: never sent by us. 3. both framings: reject. 4. Transfer-Encoding: must be
 /// `chunked` alone. 5. bad Content-Length: reject. 6. Content-Length. 8. neither: until close.
-fn interpret(request: RequestFacts, head: &mut ResponseHead) -> Result<(), BadMessage> {
+fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> {
     let ResponseHead { bytes, fields, .. } = head;
     let mut content_length = None;
     let mut is_chunked = false;
@@ -135,7 +128,7 @@ fn interpret(request: RequestFacts, head: &mut ResponseHead) -> Result<(), BadMe
     if is_chunked && head.version == Version::Http10 {
         return Err(BadMessage::TransferEncoding);
     }
-    let has_no_body = request.method == Method::Head
+    let has_no_body = method == Method::Head
         || head.status.is_informational()
         || head.status == Status::NO_CONTENT
         || head.status == Status::NOT_MODIFIED;
