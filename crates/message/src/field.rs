@@ -122,12 +122,16 @@ impl FieldName {
     }
 }
 
-/// True if the token `name` is `known`, which is of the same length and in lower case.
+/// True if the token `name` is `known`, which is of the same length, in lower case, not empty.
 ///
 /// Bit 0x20 makes the letters of a token lower case, and makes no other byte of a token one of
 /// those that known names consist of: letters, digits and `-`. So whole words can be compared.
 fn is_same_name(name: &[u8], known: &[u8]) -> bool {
     const LOWER: u64 = 0x2020_2020_2020_2020;
+    // Most names that share a length differ in the first letter already.
+    if name[0] | 0x20 != known[0] {
+        return false;
+    }
     let (name, name_rest) = name.as_chunks::<8>();
     let (known, known_rest) = known.as_chunks::<8>();
     name.iter()
