@@ -9,7 +9,7 @@ use std::cell::RefCell;
 pub const SMALL: usize = 16 * 1024;
 
 /// Size of a buffer for a long head or body: fewer system calls per byte.
-pub const LARGE: usize = 64 * 1024;
+pub const LARGE: usize = 128 * 1024;
 
 /// Free memory of each size that a worker keeps, 4 MiB each. Beyond it goes back to the allocator:
 /// whatever comes from there has to be cleared first, which costs more than the rest of a request.
