@@ -87,6 +87,10 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
             };
         }
     };
+    if request.bytes.is_empty() {
+        // The head is not whole: its fields point into bytes that are not there.
+        request.clear();
+    }
     let record = Record::begin(worker, client, consumed_before, std::mem::take(attempts));
     let mut exchange = Exchange {
         worker,
@@ -406,7 +410,12 @@ impl Exchange<'_> {
             }
             client.poll_timeout(cx).map(Ok)
         })
-        .await
+        .await?;
+        if client.has_time_left() {
+            Ok(())
+        } else {
+            Err(Stop::Failure(Failure::ResponseTimeout, EndedBy::Endpoint))
+        }
     }
 
     /// Delivers the response whose head has arrived.

@@ -227,6 +227,23 @@ fn a_browser_gets_its_failure_as_html() {
     assert!(text.contains(response.field("x-request-id").expect("it has an id")));
 }
 
+/// Nothing of a head that is not whole may be looked up in it.
+#[test]
+fn a_browser_that_sends_half_a_head_or_a_bad_one_is_answered() {
+    let endpoint = named("a");
+    let proxy = Setup::to(&[&endpoint])
+        .listener("timeouts = { head = \"200ms\" }")
+        .start();
+    for (rest, status) in [("Bad Name: x\r\n\r\n", 400), ("", 408)] {
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n");
+        client.send(rest);
+        assert_eq!(client.read_response().status, status);
+        client.expect_close();
+    }
+    assert_eq!(endpoint.request_count(), 0);
+}
+
 #[test]
 fn a_failure_of_head_has_no_body() {
     let endpoint = named("a");

@@ -27,8 +27,8 @@ enum Stage {
 
 impl RequestReader {
     /// Looks at `bytes`, all that has arrived since the end of the message before. Returns how
-    /// many of them the head took, once it is whole; `head` is then filled in, and until then
-    /// holds an unfinished one. Give the same `head` and a longer `bytes` at the next call.
+    /// many of them the head took, once it is whole; `head` is then filled in. Until then, and
+    /// after an error, its `fields` may point into `bytes` that are not there. Give the same `head` and a longer `bytes` at the next call.
     ///
     /// # Errors
     /// The first rule broken, in the order of the bytes.
