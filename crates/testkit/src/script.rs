@@ -40,6 +40,9 @@ pub enum Step {
     Wait(Gate),
     /// Reads and never answers, until the other side closes.
     Hang,
+    /// Takes nothing more. Over a Unix socket the next write of the other side fails, and nothing
+    /// warns it before.
+    StopReading,
     /// Sends back every byte that arrives, until the other side closes.
     Tunnel,
     /// Ends the connection in good order.

@@ -138,6 +138,7 @@ impl Serving<'_> {
                 self.drain()?;
                 return Ok(Next::Over);
             }
+            Step::StopReading => self.source.socket.shutdown(Shutdown::Read)?,
             Step::Tunnel => {
                 self.tunnel()?;
                 return Ok(Next::Over);

@@ -242,6 +242,32 @@ fn a_post_goes_out_only_on_a_connection_that_still_lives() {
     }
 }
 
+/// Nothing of the request left, so nobody can have executed it.
+#[test]
+fn a_post_that_a_kept_connection_does_not_take_moves_to_a_new_one() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let endpoint = Endpoint::start_unix(&directory.path().join("endpoint.sock"), |request| {
+        let reply = Reply::ok(request.method().to_owned());
+        match request.connection {
+            0 => reply.first(Step::StopReading).then(Step::Wait(Gate::new())),
+            _ => reply,
+        }
+    });
+    let proxy = Setup::to(&[&endpoint]).workers(1).start();
+    assert_eq!(proxy.get("/").text(), "GET");
+    let body = filler(10_000);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n");
+    client.send(&body);
+    assert_eq!(client.read_response().text(), "POST");
+    let requests = endpoint.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].body().hash, hash(&body));
+    let attempts = &proxy.log(2)[1]["attempts"];
+    assert_eq!(attempts[0]["outcome"], "stale");
+    assert_eq!(attempts[1]["outcome"], "ok");
+}
+
 /// Row 30: the endpoint read the request and then closed; it may have done the work.
 #[test]
 fn a_post_on_a_kept_connection_that_closes_is_not_repeated() {

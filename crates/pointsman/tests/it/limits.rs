@@ -161,6 +161,27 @@ fn an_idle_client_is_closed_without_a_word() {
     unused.expect_close();
 }
 
+/// The runtime interrupts a task that does much at a time; that must not cost it its timer.
+#[test]
+fn a_client_that_idles_behind_a_long_pipeline_is_closed_too() {
+    let endpoint = named("a");
+    let proxy = Setup::to(&[&endpoint])
+        .route("host = \"routed.example\"")
+        .listener("timeouts = { body = \"100ms\", idle = \"500ms\" }")
+        .start();
+    let clients = [1, 100, 125, 126, 127, 128, 129, 150, 200].map(|requests| {
+        let mut client = proxy.client();
+        client.send(GET.repeat(requests));
+        (requests, client)
+    });
+    for (requests, mut client) in clients {
+        for _ in 0..requests {
+            assert_eq!(client.read_response().status, 404);
+        }
+        client.expect_close();
+    }
+}
+
 /// Row 29.
 #[test]
 fn a_slow_body_is_given_up() {
@@ -261,6 +282,35 @@ fn a_whole_exchange_can_be_bounded() {
         .route("timeouts = { total = \"200ms\" }")
         .start();
     assert_eq!(proxy.get("/").status, 504);
+}
+
+#[test]
+fn a_request_out_of_time_goes_to_nobody_else() {
+    let endpoints = [named("a"), named("b")];
+    let [a, b] = &endpoints;
+    // A kept connection to each, so that a request could leave without waiting for one.
+    let proxy = Setup::to(&[a, b])
+        .pool("policy = \"round_robin\"")
+        .route("timeouts = { total = \"200ms\" }")
+        .workers(1)
+        .start();
+    let names = [proxy.get("/").text(), proxy.get("/").text()];
+    assert_ne!(names[0], names[1]);
+    for endpoint in &endpoints {
+        endpoint.set_script(|_| Reply::hang());
+    }
+    assert_eq!(proxy.get("/slow").status, 504);
+    proxy.stop();
+    for endpoint in &endpoints {
+        poll_until("all that was sent is read", SOON, || {
+            endpoint.open_count() == 0
+        });
+    }
+    let requests = [a.requests(), b.requests()].concat();
+    let slow = requests
+        .iter()
+        .filter(|request| request.target() == "/slow");
+    assert_eq!(slow.count(), 1);
 }
 
 #[test]

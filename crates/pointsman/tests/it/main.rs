@@ -5,6 +5,7 @@
 
 mod balancing;
 mod crosstalk;
+mod desync;
 mod endpoint_faults;
 mod failover;
 mod forwarding;

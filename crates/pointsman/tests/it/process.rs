@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{Client, End, Endpoint, Gate, Load, Reply, Step, get, poll_until};
+use testkit::{Client, End, Endpoint, Gate, Load, Reply, Step, filler, get, poll_until};
 
 use crate::harness::{SOON, Setup, named};
 
@@ -16,7 +16,7 @@ use crate::harness::{SOON, Setup, named};
 struct Program {
     child: Child,
     address: SocketAddr,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Program {
@@ -58,7 +58,7 @@ impl Program {
         Self {
             child,
             address: address.expect("it listens on an address"),
-            _directory: directory,
+            directory,
         }
     }
 
@@ -69,6 +69,16 @@ impl Program {
             .arg(format!("kill -{name} {}", self.child.id()))
             .status();
         assert!(status.is_ok_and(|status| status.success()));
+    }
+
+    /// Waits until the access log has that many lines.
+    #[track_caller]
+    fn wait_for_log(&self, lines: usize) {
+        let path = self.directory.path().join("access.log");
+        poll_until(&format!("{lines} lines of access log"), SOON, || {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            log.lines().count() == lines
+        });
     }
 
     /// Resident memory in KiB.
@@ -175,6 +185,31 @@ fn reluctant_readers_cost_no_memory() {
     gate.open();
 }
 
+/// Row 29: whoever waits for an endpoint holds no buffer.
+#[test]
+fn requests_that_wait_for_an_endpoint_cost_little_memory() {
+    const CLIENTS: usize = 200;
+    const GROWTH_MAX_KIB: u64 = 4 << 10;
+    let endpoint = Endpoint::start(|request| match request.target() {
+        "/warm-up" => Reply::ok(""),
+        _ => Reply::hang(),
+    });
+    let program = Program::start(Setup::to(&[&endpoint]), "");
+    let mut clients: Vec<Client> = (0..CLIENTS)
+        .map(|_| Client::connect(program.address))
+        .collect();
+    get(program.address, "/warm-up");
+    let before = program.resident_kib();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    poll_until("all are at the endpoint", SOON, || {
+        endpoint.request_count() > CLIENTS
+    });
+    let growth = program.resident_kib().saturating_sub(before);
+    assert!(growth < GROWTH_MAX_KIB, "{growth} KiB");
+}
+
 /// Row 27.
 #[test]
 fn out_of_file_descriptors_it_neither_spins_nor_gives_up() {
@@ -236,6 +271,36 @@ fn sigterm_ends_it_gracefully() {
     assert_eq!(client.read_response().text(), "finished");
     let status = program.child.wait().expect("it ends");
     assert!(status.success(), "{status}");
+}
+
+/// RFC 9112 §9.6: a close with bytes unread takes back what the client has not received yet. The
+/// program is stopped meanwhile, so that it finds the response and those bytes at once.
+#[test]
+fn a_last_response_arrives_whole_although_the_client_sends_on() {
+    const BODY_BYTES: usize = 50_000;
+    let gate = Gate::new();
+    let endpoint = Endpoint::start({
+        let gate = gate.clone();
+        // The step behind the response keeps it in flight until it is sent.
+        move |_| {
+            let reply = Reply::ok(filler(BODY_BYTES)).wait(&gate);
+            reply.then(Step::Wait(gate.clone()))
+        }
+    });
+    let program = Program::start(Setup::to(&[&endpoint]), "");
+    let mut client = Client::connect_narrow(program.address);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    poll_until("the request is in flight", SOON, || {
+        endpoint.in_flight() == 1
+    });
+    program.signal("STOP");
+    gate.open();
+    poll_until("the response is sent", SOON, || endpoint.in_flight() == 0);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    program.signal("CONT");
+    program.wait_for_log(1);
+    let body = client.read_response().body;
+    assert_eq!((body.bytes, body.end), (BODY_BYTES as u64, End::Clean));
 }
 
 #[test]

@@ -109,6 +109,18 @@ fn transfer_encoding_in_http_1_0() {
     );
 }
 
+/// CGI and what came after it take `_` for `-`: the endpoint would believe the client's field.
+#[test]
+fn names_that_differ_from_ours_by_underscores() {
+    assert_fields_rejected(&[
+        "X_Forwarded_For: 6.6.6.6",
+        "x_forwarded-for: 6.6.6.6",
+        "X-Forwarded_Proto: https",
+        "Content_Length: 5",
+        "Content_Length: 5\r\nContent-Length: 0",
+    ]);
+}
+
 /// Row 3: no length of a name or value wraps, so that it hides what follows it.
 #[test]
 fn field_lengths_that_wrap_an_integer() {

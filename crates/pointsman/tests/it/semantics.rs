@@ -63,6 +63,14 @@ fn an_absolute_target_becomes_a_path() {
     assert_eq!(request.target(), "*");
 }
 
+/// RFC 9112 §3.2: the request leaves as HTTP/1.1, which has to name a host.
+#[test]
+fn an_http_1_0_request_without_host_gets_that_of_its_target() {
+    let request = forwarded("GET http://victim.example:81/x HTTP/1.0\r\n\r\n");
+    assert_eq!(request.head.line, "GET /x HTTP/1.1");
+    assert_eq!(request.head.field("host"), Some("victim.example:81"));
+}
+
 #[test]
 fn the_endpoint_learns_who_asked_and_how() {
     let endpoint = named("a");
@@ -144,6 +152,17 @@ fn connection_cannot_strip_the_framing() {
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: transfer-encoding\r\n\
          Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     );
+    assert_eq!(request.body().text(), "ok");
+}
+
+/// Row 11: an endpoint that does not know that the client waits would answer at another time.
+#[test]
+fn connection_cannot_strip_the_expectation() {
+    let request = forwarded(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: expect\r\nExpect: 100-continue\r\n\
+         Content-Length: 2\r\n\r\nok",
+    );
+    assert_eq!(request.head.field("expect"), Some("100-continue"));
     assert_eq!(request.body().text(), "ok");
 }
 
@@ -286,6 +305,33 @@ fn routes_choose_the_pool_by_host_and_path() {
             "{host}{path}"
         );
     }
+}
+
+/// Row 22: a rule for a path cannot be walked around by another spelling of it.
+#[test]
+fn a_route_takes_every_spelling_of_its_path_and_the_endpoint_gets_it_as_sent() {
+    let [api, other] = [named("api"), named("other")];
+    let proxy = Setup::to(&[&other])
+        .more(&format!(
+            "[pools.api]\nendpoints = [\"{}\"]\ncheck = \"off\"\n\
+             [[routes]]\npath = \"/api/\"\npool = \"api\"\n",
+            api.peer()
+        ))
+        .start();
+    let spellings = [
+        "/api/x",
+        "//api/x",
+        "/api//x",
+        "/%61pi/x",
+        "/api%2fx",
+        "/%2Fapi%2Fx",
+    ];
+    for path in spellings {
+        assert_eq!(ask(&proxy, "a", path), (200, "api".to_owned()), "{path}");
+    }
+    let requests = api.requests();
+    let paths: Vec<&str> = requests.iter().map(|request| request.target()).collect();
+    assert_eq!(paths, spellings);
 }
 
 #[test]
