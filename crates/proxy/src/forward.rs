@@ -362,7 +362,10 @@ pub(crate) async fn request(
                     return Poll::Ready(Err(NoResponse::NothingSent));
                 }
                 // The endpoint may have answered before it closed: that answer counts.
-                Poll::Ready(Err(Broken::Sink)) => sink_is_broken = true,
+                Poll::Ready(Err(Broken::Sink)) => {
+                    sink_is_broken = true;
+                    client.allow(patience.response);
+                }
                 Poll::Pending => {}
             }
         }

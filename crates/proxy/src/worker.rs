@@ -16,7 +16,7 @@ use config::Snapshot;
 use net::{Acceptor, Stream};
 use observe::{LogBuffer, WorkerMetrics};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, unconstrained, yield_now};
 use tokio::time::{sleep, timeout_at};
 
 use crate::connection;
@@ -179,32 +179,27 @@ async fn accept(
     mut drain: watch::Receiver<Drain>,
 ) {
     let mut drained = pin!(drain.wait_for(|drain| *drain != Drain::No));
-    let mut left = None;
     loop {
         let accepted = poll_fn(|cx| {
-            if left.is_none() && drained.as_mut().poll(cx).is_ready() {
-                left = Some(DRAIN_ACCEPTS_MAX);
+            if drained.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
             }
-            match acceptor.poll_accept(cx) {
-                _ if left == Some(0) => Poll::Ready(None),
-                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending if left.is_some() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
+            acceptor.poll_accept(cx).map(Some)
         })
         .await;
-        let Some(accepted) = accepted else { return };
-        left = left.map(|left: u32| left - 1);
-        match accepted {
-            Ok((stream, peer)) => {
-                worker.metrics.listeners[listener]
-                    .connections_accepted
-                    .increment();
-                worker.place(stream, peer, listener);
-            }
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(_) => sleep(ACCEPT_PAUSE).await,
-        }
+        let Some(accepted) = accepted else { break };
+        worker.receive(accepted, listener).await;
+    }
+    // Has the runtime ask the kernel once more; from then on "nothing" means nothing.
+    yield_now().await;
+    for _ in 0..DRAIN_ACCEPTS_MAX {
+        let accepted = unconstrained(poll_fn(|cx| match acceptor.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => Poll::Ready(None),
+        }))
+        .await;
+        let Some(accepted) = accepted else { break };
+        worker.receive(accepted, listener).await;
     }
 }
 
@@ -223,6 +218,24 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 impl Worker {
+    /// Takes what `accept` gave.
+    async fn receive(
+        self: &Rc<Self>,
+        accepted: io::Result<(Stream, Option<SocketAddr>)>,
+        listener: usize,
+    ) {
+        match accepted {
+            Ok((stream, peer)) => {
+                self.metrics.listeners[listener]
+                    .connections_accepted
+                    .increment();
+                self.place(stream, peer, listener);
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+
     /// Serves a new connection here, or passes it to a worker that has less to do.
     fn place(self: &Rc<Self>, stream: Stream, peer: Option<SocketAddr>, listener: usize) {
         let stream = match (stream, peer, self.workers.relief_of(self.index)) {

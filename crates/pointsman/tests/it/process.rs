@@ -349,6 +349,30 @@ fn it_runs_without_a_file() {
     assert!(line.contains("\"/hello\""), "{line}");
 }
 
+/// The kernel has accepted them, and they know nothing of the drain. The program is stopped
+/// meanwhile, so that it finds the signal and the connections at once.
+#[test]
+fn a_drain_answers_connections_that_it_has_not_accepted_yet() {
+    let endpoint = named("a");
+    let setup = Setup::to(&[&endpoint]).route("host = \"routed.example\"");
+    let mut program = Program::start(setup.workers(1), "");
+    program.signal("STOP");
+    let mut clients: Vec<Client> = (0..250).map(|_| Client::connect(program.address)).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    program.signal("TERM");
+    program.signal("CONT");
+    let answers = clients.iter_mut().map(|client| {
+        let response = client.try_read_response("GET", 1000);
+        response.map(|response| response.status)
+    });
+    let others: Vec<_> = answers.filter(|answer| *answer != Ok(404)).collect();
+    assert!(others.is_empty(), "{} of 250: {others:?}", others.len());
+    let status = program.child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
 fn proc_file(pid: u32, name: &str) -> String {
     let path = format!("/proc/{pid}/{name}");
     std::fs::read_to_string(Path::new(&path)).expect("the process lives")
