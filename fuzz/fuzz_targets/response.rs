@@ -27,7 +27,9 @@ struct Responses<const TO_HEAD: bool> {
 impl<const TO_HEAD: bool> Heads for Responses<TO_HEAD> {
     fn receive(&mut self, bytes: &[u8]) -> Result<Option<(usize, BodyLength, String)>, BadMessage> {
         let method = if TO_HEAD { Method::Head } else { Method::Get };
-        let read = self.reader.receive(bytes, &LIMITS, method, &mut self.head)?;
+        let read = self
+            .reader
+            .receive(bytes, &LIMITS, method, &mut self.head)?;
         let Some(consumed) = read else {
             return Ok(None);
         };

@@ -1,8 +1,8 @@
 //! Bytes to messages and back. No socket and no clock: bytes go in, events come out.
 //!
-//! Read [`h1`] from the top: `bytes` says which bytes may stand where, `fields` reads field
-//! lines, `request` and `response` read heads and decide framing, `chunked` and `body` read
-//! bodies, `encode` writes what is forwarded.
+//! Read [`h1`] from the top: `request` and `response` read heads, `fields` their lines, `framing`
+//! decides where bodies end, `body` and `chunked` read these, `encode` writes what is forwarded.
+//! `bytes` says which byte may stand where.
 //!
 //! Absent on purpose: repair. A message that could be read in two ways is an error here, so
 //! that nothing behind this crate has to doubt what it holds.

@@ -3,10 +3,10 @@
 //! Bytes are judged once and in their order, and the first bad one decides, so a head gives the
 //! same result wherever it was cut on the way.
 
-use message::{Field, FieldName, Span, Version};
+use message::{Field, FieldName, Span};
 
 use super::BadMessage;
-use super::bytes::{find_control, is_tchar, is_token, tokens};
+use super::bytes::{find_control, is_tchar};
 
 /// Bounds of a head.
 #[derive(Debug, Clone, Copy)]
@@ -174,79 +174,4 @@ pub(super) fn read_field(
         id,
         hop_by_hop: id.is_hop_by_hop(),
     }))
-}
-
-/// Reads a Content-Length: one or more digits and nothing else. At most 18 of them, so that no
-/// sum of it overflows.
-pub(super) fn read_content_length(value: &[u8]) -> Result<u64, BadMessage> {
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(BadMessage::ContentLength);
-    }
-    Ok(value
-        .iter()
-        .fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
-}
-
-/// Fills `slot`, which must be empty: some fields may come once only.
-pub(super) fn set_once<T>(
-    slot: &mut Option<T>,
-    value: T,
-    otherwise: BadMessage,
-) -> Result<(), BadMessage> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(otherwise),
-    }
-}
-
-/// Connection options in one head. Each is compared with every field, so there is a bound.
-const CONNECTION_OPTIONS_MAX: u32 = 32;
-
-/// What the `Connection` fields of a head say (RFC 9110 §7.6.1).
-#[derive(Default)]
-pub(super) struct ConnectionOptions {
-    close: bool,
-    keep_alive: bool,
-    pub(super) upgrade: bool,
-    count: u32,
-}
-
-impl ConnectionOptions {
-    /// Reads one `Connection` value and marks the fields that it names as hop-by-hop.
-    ///
-    /// Host, Content-Length and Expect stay: they describe the message, and a peer that names them
-    /// asks for a message that means something else behind us.
-    pub(super) fn read(
-        &mut self,
-        bytes: &[u8],
-        fields: &mut [Field],
-        value: &[u8],
-    ) -> Result<(), BadMessage> {
-        for option in tokens(value) {
-            self.count += 1;
-            if self.count > CONNECTION_OPTIONS_MAX {
-                return Err(BadMessage::FieldsTooLarge);
-            }
-            if !is_token(option) {
-                return Err(BadMessage::FieldValue);
-            }
-            match FieldName::from_bytes(option) {
-                FieldName::Upgrade => self.upgrade = true,
-                FieldName::KeepAlive => self.keep_alive = true,
-                FieldName::Host | FieldName::ContentLength | FieldName::Expect => {}
-                _ if option.eq_ignore_ascii_case(b"close") => self.close = true,
-                _ => {
-                    for field in fields.iter_mut() {
-                        field.hop_by_hop |= field.name.of(bytes).eq_ignore_ascii_case(option);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// True if the sender lets the connection live on (RFC 9112 §9.3).
-    pub(super) fn keep_alive(&self, version: Version) -> bool {
-        !self.close && (version == Version::Http11 || self.keep_alive)
-    }
 }

@@ -1,14 +1,19 @@
 //! HTTP/1.1 (RFC 9112), both sides.
 
-mod body;
-mod bytes;
-mod chunked;
-mod encode;
-
-mod error;
-mod fields;
 mod request;
 mod response;
+
+mod fields;
+mod framing;
+
+mod body;
+mod chunked;
+
+mod encode;
+
+mod bytes;
+mod error;
+
 #[cfg(test)]
 mod tests;
 

@@ -4,10 +4,8 @@ use message::{BodyLength, FieldName, Method, RequestHead, Span, TargetForm, Vers
 
 use super::BadMessage;
 use super::bytes::{has_dot_segment, is_authority, is_target, is_token, tokens};
-use super::fields::{
-    ConnectionOptions, Limits, Progress, find_line_end, read_content_length, read_fields,
-    read_line_end, set_once,
-};
+use super::fields::{Limits, Progress, find_line_end, read_fields, read_line_end};
+use super::framing::{Framing, set_once};
 
 /// Reads one request head from a buffer that grows.
 #[derive(Debug, Default)]
@@ -180,10 +178,8 @@ fn scheme_length(target: &[u8]) -> Option<usize> {
 ///    Content-Length: reject. 6. Content-Length. 7. neither: no body.
 fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
     let RequestHead { bytes, fields, .. } = head;
-    let mut content_length = None;
-    let mut is_chunked = false;
+    let mut framing = Framing::default();
     let mut host = None;
-    let mut connection = ConnectionOptions::default();
     let mut upgrade = None;
     let mut expects_continue = false;
     let mut accepts_trailers = false;
@@ -191,25 +187,14 @@ fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
         let field = fields[index];
         let value = field.value.of(bytes);
         match field.id {
-            FieldName::ContentLength => {
-                // Equal repetitions are refused too: no honest client sends them.
-                let length = read_content_length(value)?;
-                set_once(&mut content_length, length, BadMessage::ContentLength)?;
-            }
-            FieldName::TransferEncoding => {
-                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(BadMessage::TransferEncoding);
-                }
-                is_chunked = true;
+            FieldName::ContentLength | FieldName::TransferEncoding | FieldName::Connection => {
+                framing.read(bytes, fields, field)?;
             }
             FieldName::Host => {
                 if !is_authority(value) {
                     return Err(BadMessage::Host);
                 }
                 set_once(&mut host, field.value, BadMessage::Host)?;
-            }
-            FieldName::Connection => {
-                connection.read(bytes, fields, value)?;
             }
             FieldName::Upgrade => {
                 // Two fields could name two protocols: no upgrade then.
@@ -240,14 +225,7 @@ fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
         }
     }
 
-    if is_chunked && content_length.is_some() {
-        // Two framings at once is how requests are smuggled: the endpoint may believe the other
-        // one. RFC 9112 §6.1 lets us repair or reject; no honest client sends this.
-        return Err(BadMessage::AmbiguousFraming);
-    }
-    if is_chunked && head.version == Version::Http10 {
-        return Err(BadMessage::TransferEncoding);
-    }
+    head.body_length = framing.length(head.version)?.unwrap_or(BodyLength::Empty);
     let host = match host {
         Some(host) => host,
         None if head.version == Version::Http10 => head.authority,
@@ -262,16 +240,11 @@ fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
     {
         return Err(BadMessage::Host);
     }
-    head.body_length = match content_length {
-        _ if is_chunked => BodyLength::Chunked,
-        Some(length) => BodyLength::Exact(length),
-        None => BodyLength::Empty,
-    };
-    head.keep_alive = connection.keep_alive(head.version);
+    head.keep_alive = framing.connection.keep_alive(head.version);
     head.expects_continue = expects_continue && head.version == Version::Http11;
     head.accepts_trailers = accepts_trailers;
     head.upgrade = upgrade.filter(|protocol| {
-        connection.upgrade
+        framing.connection.upgrade
             && head.version == Version::Http11
             && head.body_length == BodyLength::Empty
             && is_token(protocol.of(&head.bytes))

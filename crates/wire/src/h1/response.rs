@@ -5,9 +5,8 @@ use message::{BodyLength, FieldName, Method, ResponseHead, Span, Status, Version
 
 use super::BadMessage;
 use super::bytes::tokens;
-use super::fields::{
-    ConnectionOptions, Limits, Progress, find_line_end, read_content_length, read_fields, set_once,
-};
+use super::fields::{Limits, Progress, find_line_end, read_fields};
+use super::framing::Framing;
 
 /// Reads one response head from a buffer that grows.
 #[derive(Debug, Default)]
@@ -94,27 +93,15 @@ fn read_status_line(
 /// `chunked` alone. 5. bad Content-Length: reject. 6. Content-Length. 8. neither: until close.
 fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> {
     let ResponseHead { bytes, fields, .. } = head;
-    let mut content_length = None;
-    let mut is_chunked = false;
-    let mut connection = ConnectionOptions::default();
+    let mut framing = Framing::default();
     let mut keep_alive_seconds = None;
     let mut upgrade = None;
     for index in 0..fields.len() {
         let field = fields[index];
         let value = field.value.of(bytes);
         match field.id {
-            FieldName::ContentLength => {
-                let length = read_content_length(value)?;
-                set_once(&mut content_length, length, BadMessage::ContentLength)?;
-            }
-            FieldName::TransferEncoding => {
-                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(BadMessage::TransferEncoding);
-                }
-                is_chunked = true;
-            }
-            FieldName::Connection => {
-                connection.read(bytes, fields, value)?;
+            FieldName::ContentLength | FieldName::TransferEncoding | FieldName::Connection => {
+                framing.read(bytes, fields, field)?;
             }
             FieldName::KeepAlive => keep_alive_seconds = read_keep_alive_timeout(value),
             FieldName::Upgrade => upgrade = Some(field.value),
@@ -122,24 +109,18 @@ fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> 
         }
     }
 
-    if is_chunked && content_length.is_some() {
-        return Err(BadMessage::AmbiguousFraming);
-    }
-    if is_chunked && head.version == Version::Http10 {
-        return Err(BadMessage::TransferEncoding);
-    }
     let has_no_body = method == Method::Head
         || head.status.is_informational()
         || head.status == Status::NO_CONTENT
         || head.status == Status::NOT_MODIFIED;
-    head.body_length = match content_length {
+    let length = framing.length(head.version)?;
+    head.body_length = match length {
         _ if has_no_body => BodyLength::Empty,
-        _ if is_chunked => BodyLength::Chunked,
-        Some(length) => BodyLength::Exact(length),
+        Some(length) => length,
         None => BodyLength::UntilClose,
     };
     head.keep_alive =
-        connection.keep_alive(head.version) && head.body_length != BodyLength::UntilClose;
+        framing.connection.keep_alive(head.version) && head.body_length != BodyLength::UntilClose;
     head.keep_alive_seconds = keep_alive_seconds;
     head.upgrade = upgrade;
     Ok(())
