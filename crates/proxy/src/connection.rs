@@ -30,10 +30,10 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
         let next = Box::pin(exchange::run(worker, &mut client)).await;
         match next {
             Next::Wait => client.buffer.release(),
-            Next::KeepAlive => {
+            Next::KeepAlive(now) => {
                 client.limit_exchange(None);
                 client.buffer.release();
-                client.allow(idle_timeout);
+                client.allow_until(now + idle_timeout);
             }
             Next::Close => break,
             Next::CloseGently => {

@@ -32,8 +32,8 @@ use crate::worker::Worker;
 pub(crate) enum Next {
     /// Nothing has arrived: wait on.
     Wait,
-    /// It may carry another request.
-    KeepAlive,
+    /// It may carry another request. The last one ended at this time.
+    KeepAlive(Instant),
     /// Close it.
     Close,
     /// Close it, but let the client read what was written although it is still sending.
@@ -120,7 +120,11 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     client.bytes_received += up.bytes_read();
     client.bytes_sent += down.bytes_sent();
     up.abandon(&mut client.buffer);
-    *attempts = record.finish(worker, client, request);
+    let now = match next {
+        Next::KeepAlive(now) => now,
+        _ => Instant::now(),
+    };
+    *attempts = record.finish(worker, client, request, now);
     worker.return_scratch(scratch);
     next
 }
@@ -314,14 +318,17 @@ impl Exchange<'_> {
         let timeout = route.timeouts.connect;
         let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
         let mut upstream = opened.await?;
-        if !upstream.is_reused {
-            self.record.connected();
-        }
+        let now = if upstream.is_reused {
+            now
+        } else {
+            self.record.connected()
+        };
 
         self.record.phase = Phase::Response;
         let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
         let patience = self.patience(route);
-        self.client.allow(patience.endpoint);
+        self.client.allow_until(now + patience.endpoint);
+        let mut began = Some(now);
         loop {
             forward::request(
                 self.client,
@@ -331,6 +338,7 @@ impl Exchange<'_> {
                 self.request.method,
                 &limits,
                 patience,
+                began.take(),
             )
             .await?;
             let status = self.response.status;
@@ -467,7 +475,7 @@ impl Exchange<'_> {
                 && !worker.is_draining()
                 && !client.stream.has_news();
             return match (keep_alive, is_quiet) {
-                (true, _) => Next::KeepAlive,
+                (true, _) => Next::KeepAlive(now),
                 (false, true) => Next::Close,
                 (false, false) => Next::CloseGently,
             };
@@ -567,7 +575,7 @@ impl Exchange<'_> {
         client.limit_exchange(None);
         match client.write_all(&reply, patience).await {
             Err(Gone) => Next::Close,
-            Ok(()) if keep_alive => Next::KeepAlive,
+            Ok(()) if keep_alive => Next::KeepAlive(Instant::now()),
             Ok(()) => Next::CloseGently,
         }
     }

@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use message::{BodyLength, Method, ResponseHead};
 use net::{Buffer, Stream};
@@ -332,9 +332,13 @@ pub(crate) enum NoResponse {
 /// still be on its way when the head comes. The caller has allowed some time; every step of the
 /// body allows more, and its end allows the time for the response. An interim response does not.
 ///
+/// `began` is the time now, if the caller knows it: most requests leave at once, and asking for
+/// the time is dear.
+///
 /// A head that announces a length is held back until the first byte of the body is there: an
 /// endpoint that dies between the two has not answered, and the request may still move. Heads
 /// of streams, which announce none, are not.
+#[expect(clippy::too_many_arguments, reason = "what an attempt consists of")]
 pub(crate) async fn request(
     client: &mut Client,
     upstream: &mut Upstream,
@@ -343,6 +347,7 @@ pub(crate) async fn request(
     method: Method,
     limits: &Limits,
     patience: Patience,
+    mut began: Option<Instant>,
 ) -> Result<(), NoResponse> {
     let mut reader = ResponseReader::default();
     let mut sink_is_broken = false;
@@ -351,7 +356,10 @@ pub(crate) async fn request(
     poll_fn(|cx| {
         if !sending.is_finished() && !sink_is_broken {
             match poll_sending(cx, client, upstream, sending, patience) {
-                Poll::Ready(Ok(())) => client.allow(patience.response),
+                Poll::Ready(Ok(())) => {
+                    let now = began.take().unwrap_or_else(Instant::now);
+                    client.allow_until(now + patience.response);
+                }
                 Poll::Ready(Err(Broken::Source)) => {
                     return Poll::Ready(Err(NoResponse::ClientGone));
                 }
@@ -397,6 +405,7 @@ pub(crate) async fn request(
                 Poll::Pending => break,
             }
         }
+        began = None;
         // An endpoint may take its time: no memory is held meanwhile.
         upstream.buffer.release();
         if sending.is_finished() {

@@ -202,11 +202,13 @@ impl Record {
         });
     }
 
-    /// The connection was made anew, and took this long.
-    pub(crate) fn connected(&mut self) {
+    /// The connection was made anew. Returns the time now.
+    pub(crate) fn connected(&mut self) -> Instant {
+        let now = Instant::now();
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.connect = Some(attempt.began.elapsed());
+            attempt.connect = Some(now - attempt.began);
         }
+        now
     }
 
     /// The response head has arrived.
@@ -255,8 +257,9 @@ impl Record {
         worker: &Worker,
         client: &Client,
         request: &RequestHead,
+        now: Instant,
     ) -> Vec<AttemptRecord> {
-        let total = self.began.elapsed();
+        let total = now - self.began;
         let bytes_received = client.bytes_consumed() - self.bytes_consumed_before;
         let bytes_sent = client.bytes_sent - self.bytes_sent_before;
         let listener = &worker.metrics.listeners[client.listener];
