@@ -58,11 +58,6 @@ impl RetryBudget {
             })
             .is_ok()
     }
-
-    /// Extra attempts that may be made now.
-    pub fn retries_left(&self) -> u32 {
-        self.credit.load(Ordering::Relaxed) / REQUESTS_PER_RETRY
-    }
 }
 
 /// How long to put off retry number `retry_number`, the first being 1: anything up to 25 ms,
@@ -102,7 +97,6 @@ mod tests {
     fn a_busy_pool_may_retry_all_that_one_dying_endpoint_cuts() {
         let budget = RetryBudget::default();
         (0..100_000).for_each(|_| budget.earn());
-        assert_eq!(budget.retries_left(), RETRIES_MAX);
         assert_eq!(
             (0..1000).filter(|_| budget.try_retry()).count(),
             RETRIES_MAX as usize

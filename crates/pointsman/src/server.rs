@@ -168,11 +168,6 @@ impl Server {
         self.admin
     }
 
-    /// The live pools, in the order of the config.
-    pub fn pools(&self) -> &[Arc<Pool>] {
-        &self.plan.pools
-    }
-
     /// True while every worker serves.
     pub fn is_running(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished())
@@ -185,11 +180,6 @@ impl Server {
             .send_replace(Drain::Until(Instant::now() + patience));
         self.join();
         self.events.emit(&Event::Stopped);
-    }
-
-    /// Client connections that are open.
-    pub fn connections(&self) -> u32 {
-        self.workers.connections()
     }
 
     fn announce(&self) {

@@ -332,8 +332,7 @@ pub(crate) enum NoResponse {
 /// still be on its way when the head comes. The caller has allowed some time; every step of the
 /// body allows more, and its end allows the time for the response. An interim response does not.
 ///
-/// `began` is the time now, if the caller knows it: most requests leave at once, and asking for
-/// the time is dear.
+/// `began` is the time now, if the caller knows it: most requests leave at once.
 ///
 /// A head that announces a length is held back until the first byte of the body is there: an
 /// endpoint that dies between the two has not answered, and the request may still move. Heads

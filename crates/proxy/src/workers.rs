@@ -77,14 +77,6 @@ impl Workers {
         )
     }
 
-    /// Open client connections of all workers.
-    pub fn connections(&self) -> u32 {
-        self.seats
-            .iter()
-            .map(|seat| seat.load.0.load(Ordering::Relaxed))
-            .sum()
-    }
-
     /// Counts a connection of worker `index`.
     pub(crate) fn opened(&self, index: usize) {
         self.seats[index].load.0.fetch_add(1, Ordering::Relaxed);
