@@ -4,10 +4,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use balance::{
-    Address, Availability, Balancer, Check, Endpoint, OutlierSettings, POLICIES, Pool,
-    PoolSettings, QueueSettings, RetrySettings, Tried,
+    Address, Availability, Balancer, EndpointSettings, POLICIES, PolicySettings, Pool,
+    PoolSettings, Tried, Wanted,
 };
 use divan::{Bencher, black_box};
 use fastrand::Rng;
@@ -22,27 +23,30 @@ fn pick<const ENDPOINTS: usize>(bencher: Bencher<'_, '_>, policy: &'static str) 
     let mut balancer = Balancer::new(pool(policy, ENDPOINTS), 0);
     let mut random = Rng::with_seed(1);
     let tried = Tried::new();
-    bencher.bench_local(|| drop(balancer.pick(black_box(&tried), &mut random)));
+    let wanted = Wanted::plain(&tried, Instant::now());
+    bencher.bench_local(|| drop(balancer.pick(black_box(&wanted), &mut random)));
 }
 
 /// All endpoints up, unlimited and of the same weight.
 fn pool(policy: &'static str, endpoints: usize) -> Arc<Pool> {
     let settings = PoolSettings {
-        name: "app".into(),
-        policy,
-        check: Check::default(),
-        outlier: OutlierSettings::default(),
-        retry: RetrySettings::default(),
-        queue: QueueSettings::default(),
-        fail_closed: false,
+        policy: PolicySettings::named(policy),
+        ..PoolSettings::new("app")
     };
     let endpoints = (0..endpoints)
         .map(|index| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 3000 + index as u16));
-            Endpoint::new(address.to_string(), Address::Tcp(address), 1, None)
+            EndpointSettings {
+                name: address.to_string().into(),
+                address: Address::Tcp(address),
+                weight: 1,
+                max_requests: None,
+                tier: 0,
+                zone: None,
+            }
         })
         .collect();
-    let pool = Pool::new(settings, endpoints, 1);
+    let pool = Pool::new(settings, endpoints, 1, Instant::now());
     for index in 0..pool.endpoints.len() {
         pool.set_availability(index, Availability::Up);
     }

@@ -13,10 +13,10 @@ use std::task::{Context, Poll};
 
 use fastrand::Rng;
 
-use crate::policy::{self, Candidates, Policy};
+use crate::policy::{self, Candidates, Policy, PolicyKind};
 use crate::queue::{Line, Ticket};
-use crate::rotation::{Rotation, Tier};
-use crate::{Endpoint, Pool, Tried};
+use crate::rotation::{Rotation, Standing};
+use crate::{Answer, Endpoint, Pool, Tried, Wanted};
 
 /// Picks endpoints of one pool for one worker.
 pub struct Balancer {
@@ -31,6 +31,7 @@ pub struct Balancer {
 /// references to the pool itself would be a write that all workers contend for.
 pub(crate) struct Seat {
     pub(crate) pool: Arc<Pool>,
+    kind: &'static PolicyKind,
 }
 
 /// What a pick came to.
@@ -38,8 +39,11 @@ pub(crate) struct Seat {
 pub enum Pick {
     /// Send the request here.
     Endpoint(Lease, Why),
-    /// There are endpoints, but all are at `max_requests`, or others wait already: queue.
+    /// There are endpoints, but all have as many requests as they may, or others wait already:
+    /// queue.
     Full,
+    /// The pool as a whole has as many requests in flight as it may.
+    CircuitOpen,
     /// No endpoint may be used: all are in maintenance, or down in a pool that fails closed.
     Refused,
 }
@@ -49,6 +53,10 @@ pub enum Pick {
 pub enum Why {
     /// The policy's choice.
     Policy,
+    /// The endpoint has the client's session.
+    Sticky,
+    /// The policy's choice among busy endpoints, as all others are full.
+    Busy,
     /// The policy's choice among endpoints without a verdict, as no other was left.
     OnlyUnknown,
     /// The policy's choice among endpoints that are down, as all are.
@@ -62,19 +70,26 @@ pub enum Why {
 pub struct Lease {
     seat: Rc<Seat>,
     index: usize,
+    /// Requests in flight at the endpoint when this one was picked, this one included.
+    in_flight: u32,
 }
 
 impl Balancer {
     /// For worker number `worker`. A worker makes one for each pool, and only one: its place in
     /// the pool's queue is its own.
     pub fn new(pool: Arc<Pool>, worker: usize) -> Self {
-        let kind = policy::by_name(pool.settings.policy)
+        let kind = policy::by_name(pool.settings.policy.name)
             .expect("the config lets only names of POLICIES through");
+        Self::with_policy(pool, worker, kind)
+    }
+
+    /// As [`Self::new`], with a policy that need not be in [`crate::POLICIES`]: for comparing.
+    pub fn with_policy(pool: Arc<Pool>, worker: usize, kind: &'static PolicyKind) -> Self {
         Self {
-            rotation: Rotation::new(&pool),
-            policy: (kind.build)(),
+            rotation: Rotation::new(),
+            policy: (kind.build)(&pool.settings.policy, &pool.endpoints),
             line: Line::new(worker),
-            seat: Rc::new(Seat { pool }),
+            seat: Rc::new(Seat { pool, kind }),
         }
     }
 
@@ -83,19 +98,21 @@ impl Balancer {
         &self.seat.pool
     }
 
-    /// Picks an endpoint for a request that has used those of `tried`.
+    /// Picks an endpoint for a request.
     ///
-    /// Up goes before unknown, and unknown before down. An endpoint that was not tried goes
-    /// before one that was; only a down one does not go before a tried one that is up or unknown.
-    /// Down ones are used only if nothing is up or unknown, and never if the pool fails closed.
+    /// The endpoint of its session goes before all. Of the others up goes before unknown, and
+    /// unknown before down; among those that are up primary before backup, near before far, and
+    /// at last the busy ones. An endpoint that was not tried goes before one that was; only a
+    /// down one does not go before a tried one that is up or unknown. Down ones are used only if
+    /// nothing is up or unknown, and never if the pool fails closed.
     ///
     /// A few tens of nanoseconds for a few endpoints; no allocation.
-    pub fn pick(&mut self, tried: &Tried, random: &mut Rng) -> Pick {
+    pub fn pick(&mut self, wanted: &Wanted<'_>, random: &mut Rng) -> Pick {
         let pool = &self.seat.pool;
         if pool.is_limited() && pool.queue.waiting() > 0 {
             return Pick::Full; // Nobody overtakes those who wait.
         }
-        self.pick_now(tried, random)
+        self.pick_now(wanted, random)
     }
 
     /// Takes a place at the end of the pool's queue, or `None` if the queue is full. The ticket
@@ -105,14 +122,14 @@ impl Balancer {
     }
 
     /// Ready with an endpoint, or [`Pick::Refused`], when it is this ticket's turn among all
-    /// workers; never ready with [`Pick::Full`]. The ticket is then used up.
+    /// workers; never ready with [`Pick::Full`] or [`Pick::CircuitOpen`]. The ticket is then used up.
     ///
     /// # Panics
     /// If the ticket is used up or has left.
     pub fn poll_turn(
         &mut self,
         ticket: Ticket,
-        tried: &Tried,
+        wanted: &Wanted<'_>,
         cx: &mut Context<'_>,
         random: &mut Rng,
     ) -> Poll<Pick> {
@@ -121,8 +138,8 @@ impl Balancer {
         if !self.line.is_first(ticket, cx.waker(), queue) {
             return Poll::Pending;
         }
-        let pick = self.pick_now(tried, random);
-        if matches!(pick, Pick::Full) {
+        let pick = self.pick_now(wanted, random);
+        if matches!(pick, Pick::Full | Pick::CircuitOpen) {
             return Poll::Pending;
         }
         // There may be more room: the next waiter is woken to see.
@@ -136,20 +153,26 @@ impl Balancer {
         self.line.leave(ticket, &self.seat.pool.queue);
     }
 
-    fn pick_now(&mut self, tried: &Tried, random: &mut Rng) -> Pick {
-        let none = Tried::new();
+    fn pick_now(&mut self, wanted: &Wanted<'_>, random: &mut Rng) -> Pick {
         let pool = &*self.seat.pool;
-        self.rotation.refresh(pool);
-        let Rotation {
-            up, unknown, down, ..
-        } = &self.rotation;
+        if !pool.is_closed_circuit() {
+            return Pick::CircuitOpen;
+        }
+        let now = pool.micros(wanted.now);
+        self.rotation.refresh(pool, now);
+        let rotation = &self.rotation;
+        let tried = wanted.tried;
         // An unknown endpoint is worth a try before one that just failed this very request.
-        let may_use_unknown = up.is_empty() || !tried.is_empty();
-        let may_use_down = up.is_empty() && unknown.is_empty() && !pool.settings.fail_closed;
-
-        let mut pick_of = |tier: &Tier, excluded: &Tried| {
-            pick_of_tier(&mut *self.policy, pool, tier, excluded, random)
+        let may_use = |standing: Standing| match standing {
+            Standing::Down | Standing::DownWeightless => {
+                !rotation.has_open && !pool.settings.fail_closed
+            }
+            Standing::Unknown | Standing::UnknownWeightless => {
+                !rotation.has_up || !tried.is_empty()
+            }
+            _ => true,
         };
+        let none = Tried::new();
         // The second round is for those who have tried everything that has room. It goes before
         // waiting, because an endpoint that failed once is more often well than not, and a
         // waiter who insists on another one would hold up all behind it.
@@ -159,53 +182,41 @@ impl Balancer {
             &[tried, &none]
         };
         for excluded in rounds {
-            if let Some(index) = pick_of(up, excluded) {
-                let why = if tried.contains(index) {
-                    Why::AlreadyTried
-                } else {
-                    Why::Policy
-                };
-                return self.endpoint(index, why);
-            }
-            if may_use_unknown && let Some(index) = pick_of(unknown, excluded) {
-                return self.endpoint(index, Why::OnlyUnknown);
-            }
-            if may_use_down && let Some(index) = pick_of(down, excluded) {
-                return self.endpoint(index, Why::FailOpen);
-            }
-        }
-        let nothing = up.is_empty() && unknown.is_empty() && (!may_use_down || down.is_empty());
-        if nothing { Pick::Refused } else { Pick::Full }
-    }
-
-    /// `index` has been reserved.
-    fn endpoint(&self, index: usize, why: Why) -> Pick {
-        let seat = Rc::clone(&self.seat);
-        Pick::Endpoint(Lease { seat, index }, why)
-    }
-}
-
-/// Picks and reserves an endpoint of `tier`, which gets around to weight 0 last.
-fn pick_of_tier(
-    policy: &mut dyn Policy,
-    pool: &Pool,
-    tier: &Tier,
-    excluded: &Tried,
-    random: &mut Rng,
-) -> Option<usize> {
-    for group in [&tier.weighted, &tier.weightless] {
-        if group.indices.is_empty() {
-            continue;
-        }
-        let candidates = Candidates::new(&pool.endpoints, group, excluded);
-        // Goes round again only when another worker took the last place meanwhile.
-        while let Some(index) = policy.pick(&candidates, random) {
-            if pool.reserve(index) {
-                return Some(index);
+            for group in rotation.groups(random) {
+                if !may_use(group.standing) {
+                    continue;
+                }
+                let weights = &rotation.weights;
+                let candidates = Candidates::new(
+                    pool,
+                    group,
+                    weights,
+                    excluded,
+                    wanted,
+                    now,
+                    rotation.build(),
+                );
+                // Goes round again only when another worker took the last place meanwhile.
+                while let Some(index) = self.policy.pick(&candidates, random) {
+                    if let Some(in_flight) = pool.reserve(index, now) {
+                        let seat = Rc::clone(&self.seat);
+                        let why = match group.standing.why() {
+                            Why::Policy | Why::Busy if tried.contains(index) => Why::AlreadyTried,
+                            why => why,
+                        };
+                        let lease = Lease {
+                            seat,
+                            index,
+                            in_flight,
+                        };
+                        return Pick::Endpoint(lease, why);
+                    }
+                }
             }
         }
+        let may_open = rotation.has_open || (rotation.has_down && !pool.settings.fail_closed);
+        if may_open { Pick::Full } else { Pick::Refused }
     }
-    None
 }
 
 impl Drop for Balancer {
@@ -219,6 +230,12 @@ impl Lease {
     /// Where the endpoint stands in its pool.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Tells the policy what came of the request.
+    pub fn learn(&self, answer: &Answer) {
+        let Seat { pool, kind } = &*self.seat;
+        (kind.learn)(pool, self.index, self.in_flight, answer);
     }
 
     /// The endpoint.
@@ -238,6 +255,8 @@ impl Why {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "policy",
+            Self::Sticky => "sticky",
+            Self::Busy => "busy",
             Self::OnlyUnknown => "unknown",
             Self::FailOpen => "fail_open",
             Self::AlreadyTried => "again",

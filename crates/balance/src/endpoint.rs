@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use crate::Address;
+use crate::adaptive::Judgement;
+use crate::load_state::LoadState;
+use crate::{Address, EndpointSettings};
 
 /// An endpoint and what is known of it at this moment. Shared by every worker and by the health
 /// board; everything that changes is atomic.
@@ -15,26 +17,44 @@ pub struct Endpoint {
     pub address: Address,
     /// Share of the traffic, 0 to 256. 0: only picked when no endpoint with a weight may be.
     pub weight: u32,
-    /// Most requests in flight at once, over all workers.
+    /// Most requests in flight at once, over all workers, as configured.
     pub max_requests: Option<NonZeroU32>,
+    /// 0 for primary endpoints, higher for those that stand in for them.
+    pub tier: u8,
+    /// Where it stands.
+    pub zone: Option<Box<str>>,
     /// Load, written by the workers with every request.
     pub load: LoadLine,
+    /// How fast it answers, for `adaptive`.
+    pub(crate) judgement: Judgement,
+    /// What it says of its own load.
+    pub(crate) load_state: LoadState,
+    /// When slow start began, in µs of the pool's time; [`NEVER`]: it is warm.
+    pub(crate) ramp_since: AtomicU64,
+    /// Part of the weight that counts, set at run time.
+    pub(crate) weight_percent: AtomicU32,
     availability: AtomicU8,
+    admin: AtomicU8,
 }
 
+/// No moment.
+pub(crate) const NEVER: u64 = u64::MAX;
+
 /// What every request writes: one cache line an endpoint, so that two endpoints never share one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
 pub struct LoadLine {
     /// Requests in flight, those waiting for a connection included: leaving these out sends
     /// everything to the endpoint that accepts slowly.
     pub in_flight: AtomicU32,
+    /// Most requests in flight at this moment; `u32::MAX`: no bound.
+    pub(crate) in_flight_max: AtomicU32,
+    /// When the endpoint was picked last, in µs of the pool's time; breaks ties.
+    pub(crate) picked_at: AtomicU64,
     /// Failures since the last success.
     failures_in_row: AtomicU32,
     /// Those of them that came after a connection was there.
     connected_failures_in_row: AtomicU32,
-    /// The pool's pick number at the last pick; breaks ties.
-    pub last_pick: AtomicU64,
 }
 
 /// Whether an endpoint should be picked, as the health board sees it.
@@ -47,25 +67,45 @@ pub enum Availability {
     Up = 1,
     /// Down or ejected: out of rotation, used only when everything is (fail open).
     Down = 2,
-    /// Taken out by an operator: never used.
-    Maintenance = 3,
+}
+
+/// What an operator, or the endpoint's own agent, wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AdminState {
+    /// Takes requests.
+    Ready = 0,
+    /// Takes requests of the sessions it has, and no others.
+    Drain = 1,
+    /// Takes none.
+    Maintenance = 2,
 }
 
 impl Endpoint {
     /// An endpoint without load and without a verdict.
-    pub fn new(
-        name: impl Into<Box<str>>,
-        address: Address,
-        weight: u32,
-        max_requests: Option<NonZeroU32>,
-    ) -> Self {
-        Self {
-            name: name.into(),
+    pub fn new(settings: EndpointSettings) -> Self {
+        let EndpointSettings {
+            name,
             address,
             weight,
             max_requests,
-            load: LoadLine::default(),
+            tier,
+            zone,
+        } = settings;
+        Self {
+            name,
+            address,
+            weight,
+            max_requests,
+            tier,
+            zone,
+            load: LoadLine::new(max_requests),
+            judgement: Judgement::default(),
+            load_state: LoadState::default(),
+            ramp_since: AtomicU64::new(NEVER),
+            weight_percent: AtomicU32::new(100),
             availability: AtomicU8::new(Availability::Unknown as u8),
+            admin: AtomicU8::new(AdminState::Ready as u8),
         }
     }
 
@@ -74,9 +114,24 @@ impl Endpoint {
         match self.availability.load(Ordering::Relaxed) {
             0 => Availability::Unknown,
             1 => Availability::Up,
-            2 => Availability::Down,
-            _ => Availability::Maintenance,
+            _ => Availability::Down,
         }
+    }
+
+    /// What is wanted of it.
+    pub fn admin_state(&self) -> AdminState {
+        match self.admin.load(Ordering::Relaxed) {
+            0 => AdminState::Ready,
+            1 => AdminState::Drain,
+            _ => AdminState::Maintenance,
+        }
+    }
+
+    /// Most requests in flight at this moment: the least of what is configured, what its agent
+    /// says and what adaptive concurrency found. `None`: no bound.
+    pub fn in_flight_max(&self) -> Option<u32> {
+        let max = self.load.in_flight_max.load(Ordering::Relaxed);
+        (max != u32::MAX).then_some(max)
     }
 
     /// Pools go through [`crate::Pool::set_availability`], so that no worker misses it.
@@ -85,25 +140,36 @@ impl Endpoint {
             .store(availability as u8, Ordering::Relaxed);
     }
 
-    /// True while one more request keeps within `max_requests`.
-    pub(crate) fn has_room(&self) -> bool {
-        self.max_requests
-            .is_none_or(|max| self.load.in_flight.load(Ordering::Relaxed) < max.get())
+    /// Pools go through [`crate::Pool::set_admin_state`].
+    pub(crate) fn set_admin_state(&self, state: AdminState) {
+        self.admin.store(state as u8, Ordering::Relaxed);
     }
 
-    /// Counts one more request in flight, unless that would exceed `max_requests`. Exact over
-    /// all workers: whoever loses the race is told so.
-    pub(crate) fn reserve(&self) -> bool {
-        let in_flight = &self.load.in_flight;
-        let Some(max) = self.max_requests else {
-            in_flight.fetch_add(1, Ordering::Relaxed);
-            return true;
+    /// True while one more request keeps within the bound.
+    pub(crate) fn has_room(&self) -> bool {
+        let LoadLine {
+            in_flight,
+            in_flight_max,
+            ..
+        } = &self.load;
+        in_flight.load(Ordering::Relaxed) < in_flight_max.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more request in flight, unless that would exceed the bound. Exact over all
+    /// workers: whoever loses the race is told so. Returns the requests in flight, this one
+    /// included.
+    pub(crate) fn reserve(&self, now: u64) -> Option<u32> {
+        let load = &self.load;
+        let max = load.in_flight_max.load(Ordering::Relaxed);
+        let before = if max == u32::MAX {
+            load.in_flight.fetch_add(1, Ordering::Relaxed)
+        } else {
+            let one_more = |count| (count < max).then_some(count + 1);
+            let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+            load.in_flight.fetch_update(set, fetch, one_more).ok()?
         };
-        in_flight
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < max.get()).then_some(count + 1)
-            })
-            .is_ok()
+        load.picked_at.store(now, Ordering::Relaxed);
+        Some(before + 1)
     }
 
     /// Takes back one `reserve`.
@@ -115,6 +181,16 @@ impl Endpoint {
 
 /// Outlier detection by consecutive failures: the workers count here, the health board judges.
 impl LoadLine {
+    fn new(max_requests: Option<NonZeroU32>) -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            in_flight_max: AtomicU32::new(max_requests.map_or(u32::MAX, NonZeroU32::get)),
+            picked_at: AtomicU64::new(0),
+            failures_in_row: AtomicU32::new(0),
+            connected_failures_in_row: AtomicU32::new(0),
+        }
+    }
+
     /// An exchange went well. Writes only if there is something to forget: in good times the
     /// line is left alone.
     pub fn record_success(&self) {
@@ -154,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_success_ends_the_row_of_failures() {
-        let load = LoadLine::default();
+        let load = LoadLine::new(None);
         assert_eq!(load.record_connect_failure(), 1);
         assert!(load.only_connect_failures());
         assert_eq!(load.record_failure(), 2);

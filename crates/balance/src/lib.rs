@@ -11,12 +11,16 @@ mod address;
 mod settings;
 
 mod endpoint;
+mod load_state;
 mod pool;
+mod slow_start;
 
 mod balancer;
 mod rotation;
 mod tried;
+mod wanted;
 
+mod adaptive;
 mod policy;
 mod queue;
 mod retry;
@@ -28,16 +32,20 @@ mod fixture;
 
 pub use address::Address;
 pub use balancer::{Balancer, Lease, Pick, Why};
-pub use endpoint::{Availability, Endpoint, LoadLine};
+pub use endpoint::{AdminState, Availability, Endpoint, LoadLine};
 pub use health::{
     Cause, Evidence, Health, HealthState, LiveEvidence, ProbeFailure, Transition, may_eject,
 };
-pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind};
+pub use load_state::{LoadReport, LoadWord};
+pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind, learn_nothing};
 pub use pool::Pool;
 pub use queue::{Queue, Ticket};
 pub use retry::{RetryBudget, backoff};
 pub use settings::{
-    Check, CheckKind, OutlierSettings, PoolSettings, QueueSettings, RetryOn, RetrySettings,
-    StatusRange,
+    AgentKind, AgentSettings, Check, CheckKind, CircuitSettings, ConcurrencySettings,
+    EndpointSettings, FeedbackSettings, HashKey, HedgeSettings, LoadProbeSettings, OutlierSettings,
+    PolicySettings, PoolSettings, QueueSettings, RetryOn, RetrySettings, SlowStartSettings,
+    StatusRange, StickyBy, StickySettings, SuccessRateSettings,
 };
 pub use tried::Tried;
+pub use wanted::{Answer, Session, Wanted};

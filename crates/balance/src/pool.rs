@@ -1,8 +1,13 @@
 //! A named set of endpoints sharing one policy, as all workers share it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::{Availability, Endpoint, PoolSettings, Queue, RetryBudget};
+use crate::adaptive::Classes;
+use crate::load_state::{LoadReport, LoadWord};
+use crate::{
+    AdminState, Availability, Endpoint, EndpointSettings, PoolSettings, Queue, RetryBudget,
+};
 
 /// A pool: its endpoints and what all workers must agree on.
 #[derive(Debug)]
@@ -15,64 +20,165 @@ pub struct Pool {
     pub queue: Queue,
     /// Bounds the share of extra attempts.
     pub retry_budget: RetryBudget,
-    /// True if any endpoint has `max_requests`. If none has, nobody ever waits.
-    limited: bool,
-    /// Moves when the availability of an endpoint does.
+    /// How long requests of each class take.
+    pub(crate) classes: Classes,
+    /// Moment zero of this pool's time.
+    epoch: Instant,
+    /// True once any endpoint has a bound of its requests. If none has, nobody ever waits.
+    is_limited: AtomicBool,
+    /// Moves when what is known of an endpoint does.
     generation: AtomicU64,
-    pick_count: PickCount,
+    /// Requests in flight at all endpoints; counted only if the circuit bounds them.
+    in_flight: AtomicU32,
 }
 
-/// Written by every pick, so kept off the cache lines that picks only read.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct PickCount(AtomicU64);
-
 impl Pool {
-    /// A pool without load, for workers `0..workers`.
-    pub fn new(settings: PoolSettings, endpoints: Vec<Endpoint>, workers: usize) -> Self {
+    /// A pool without load, for workers `0..workers`. No time that it is told later may be
+    /// before `now`.
+    pub fn new(
+        settings: PoolSettings,
+        endpoints: Vec<EndpointSettings>,
+        workers: usize,
+        now: Instant,
+    ) -> Self {
+        let endpoints: Box<[Endpoint]> = endpoints.into_iter().map(Endpoint::new).collect();
+        let has_limit = |endpoint: &Endpoint| endpoint.max_requests.is_some();
         Self {
             queue: Queue::new(settings.queue.length, workers),
             retry_budget: RetryBudget::default(),
-            limited: endpoints
-                .iter()
-                .any(|endpoint| endpoint.max_requests.is_some()),
-            endpoints: endpoints.into(),
+            classes: Classes::default(),
+            epoch: now,
+            is_limited: AtomicBool::new(endpoints.iter().any(has_limit)),
+            endpoints,
             settings,
             generation: AtomicU64::new(0),
-            pick_count: PickCount::default(),
+            in_flight: AtomicU32::new(0),
         }
     }
 
     /// Publishes a verdict: each worker's next pick goes by it.
     pub fn set_availability(&self, index: usize, availability: Availability) {
         self.endpoints[index].set_availability(availability);
-        self.generation.fetch_add(1, Ordering::Release);
-        self.queue.wake_first();
+        self.changed();
+    }
+
+    /// Publishes what is wanted of an endpoint.
+    pub fn set_admin_state(&self, index: usize, state: AdminState) {
+        self.endpoints[index].set_admin_state(state);
+        self.changed();
+    }
+
+    /// From `now` on the endpoint's share grows from little to all. For endpoints that join or
+    /// recover while another one is warm.
+    pub fn begin_slow_start(&self, index: usize, now: Instant) {
+        let since = self.micros(now);
+        self.endpoints[index]
+            .ramp_since
+            .store(since, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// Only this part of the endpoint's weight counts from now on, in percent.
+    pub fn set_weight_percent(&self, index: usize, percent: u32) {
+        self.endpoints[index]
+            .weight_percent
+            .store(percent, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// Bounds the endpoint's requests in flight from now on; `None`: as configured.
+    pub fn set_max_requests(&self, index: usize, max: Option<u32>) {
+        let endpoint = &self.endpoints[index];
+        let configured = endpoint
+            .max_requests
+            .map_or(u32::MAX, std::num::NonZeroU32::get);
+        let max = max.map_or(configured, |max| max.min(configured));
+        endpoint.load.in_flight_max.store(max, Ordering::Relaxed);
+        if max != u32::MAX {
+            self.is_limited.store(true, Ordering::Relaxed);
+        }
+        self.changed();
+    }
+
+    /// Takes what an endpoint says of itself, good for `valid`.
+    pub fn report_load(&self, index: usize, report: &LoadReport, valid: Duration, now: Instant) {
+        let endpoint = &self.endpoints[index];
+        let now = self.micros(now);
+        let until = now + valid.as_micros() as u64;
+        if let Some(utilization) = report.utilization {
+            let before = endpoint.load_state.word(now);
+            endpoint.load_state.report_utilization(utilization, until);
+            if endpoint.load_state.word(now) != before {
+                self.changed();
+            }
+        }
+        endpoint.judgement.report(endpoint, report, until, now);
+    }
+
+    /// The endpoint takes no more work until `until`, it says.
+    pub fn report_full(&self, index: usize, until: Instant, now: Instant) {
+        let load_state = &self.endpoints[index].load_state;
+        let is_news = load_state.word(self.micros(now)) != LoadWord::Full;
+        load_state.report_full(self.micros(until));
+        if is_news {
+            self.changed();
+        }
+    }
+
+    /// What picks make of the endpoint's reports.
+    pub fn load_word(&self, index: usize, now: Instant) -> LoadWord {
+        self.endpoints[index].load_state.word(self.micros(now))
+    }
+
+    /// The endpoint's last report of its utilisation, while it is good; 1.0 is all it can do.
+    pub fn utilization(&self, index: usize, now: Instant) -> Option<f32> {
+        self.endpoints[index]
+            .load_state
+            .utilization(self.micros(now))
+    }
+
+    /// Time as the atomics keep it: µs since the pool was made.
+    pub(crate) fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_micros() as u64
     }
 
     pub(crate) fn is_limited(&self) -> bool {
-        self.limited
+        self.is_limited.load(Ordering::Relaxed)
     }
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Counts a request in flight at `index`, or returns false if the endpoint is full.
-    pub(crate) fn reserve(&self, index: usize) -> bool {
-        let endpoint = &self.endpoints[index];
-        if !endpoint.reserve() {
-            return false;
+    /// Has every worker look anew, and the first waiter too.
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+        self.queue.wake_first();
+    }
+
+    /// True unless the pool as a whole has as much in flight as it may.
+    pub(crate) fn is_closed_circuit(&self) -> bool {
+        let max = self.settings.circuit.requests;
+        max.is_none_or(|max| self.in_flight.load(Ordering::Relaxed) < max.get())
+    }
+
+    /// Counts a request in flight at `index`, or returns `None` if the endpoint is full. The
+    /// number is that of requests in flight there, this one included.
+    pub(crate) fn reserve(&self, index: usize, now: u64) -> Option<u32> {
+        let in_flight = self.endpoints[index].reserve(now)?;
+        if self.settings.circuit.requests.is_some() {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
         }
-        let pick = self.pick_count.0.fetch_add(1, Ordering::Relaxed) + 1;
-        endpoint.load.last_pick.store(pick, Ordering::Relaxed);
-        true
+        Some(in_flight)
     }
 
     /// Takes back one `reserve`, and offers the room to the first waiter.
     pub(crate) fn release(&self, index: usize) {
         self.endpoints[index].release();
-        if self.limited {
+        if self.settings.circuit.requests.is_some() {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.is_limited() {
             self.queue.wake_first();
         }
     }

@@ -1,79 +1,216 @@
 //! The endpoints of a pool in order of preference, as one worker last saw them.
 
-use crate::{Availability, Endpoint, Pool};
+use std::sync::atomic::Ordering;
 
-/// Endpoints by tier: up, before unknown, before down. Rebuilt only when the pool's generation
-/// moves, so that a pick need not look at every endpoint.
+use fastrand::Rng;
+
+use crate::balancer::Why;
+use crate::endpoint::NEVER;
+use crate::load_state::LoadWord;
+use crate::{AdminState, Availability, Endpoint, Pool, slow_start};
+
+/// Endpoints in groups of equal standing. Rebuilt only when the pool's generation moves or a
+/// moment is reached (a ramp goes on, a busy endpoint's report gets old), so that a pick need not
+/// look at every endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Rotation {
     generation: u64,
-    pub(crate) up: Tier,
-    pub(crate) unknown: Tier,
-    pub(crate) down: Tier,
-}
-
-/// Endpoints of one availability.
-#[derive(Debug, Default)]
-pub(crate) struct Tier {
-    /// Those with a weight.
-    pub(crate) weighted: Group,
-    /// Those of weight 0, for when none of the others may be picked.
-    pub(crate) weightless: Group,
+    stale_at: u64,
+    /// Counts rebuilds.
+    build: u64,
+    /// The most preferred first.
+    groups: Vec<Group>,
+    /// How many of `groups` are levels: primary before backup, own zone before others.
+    levels: usize,
+    /// By endpoint: see [`weight_now`].
+    pub(crate) weights: Vec<u32>,
+    /// True if any endpoint is up.
+    pub(crate) has_up: bool,
+    /// True if any endpoint is up or unknown.
+    pub(crate) has_open: bool,
+    /// True if any endpoint is down.
+    pub(crate) has_down: bool,
 }
 
 /// Endpoints that a policy chooses among.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
+    pub(crate) standing: Standing,
     /// Indices into the pool's endpoints, ascending.
     pub(crate) indices: Vec<u32>,
     /// `shares[i]` is the sum of the weights of `indices[..=i]`, for draws by weight.
-    pub(crate) shares: Vec<u32>,
+    pub(crate) shares: Vec<u64>,
+    /// Share of the requests that begin here or in a group before, of [`ALL`]. Levels only.
+    begin_before: u32,
 }
 
-impl Rotation {
-    pub(crate) fn new(pool: &Pool) -> Self {
-        let mut rotation = Self::default();
-        rotation.rebuild(pool);
-        rotation
-    }
+/// What the endpoints of a group have in common. In order of preference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Up, and not busy.
+    #[default]
+    Open,
+    /// Up and busy.
+    Busy,
+    /// Up, of weight 0.
+    Weightless,
+    /// Without a verdict.
+    Unknown,
+    /// Without a verdict, of weight 0.
+    UnknownWeightless,
+    /// Down.
+    Down,
+    /// Down, of weight 0.
+    DownWeightless,
+}
 
+/// Weights are kept in parts of this, so that a tenth of weight 1 is not nothing.
+pub(crate) const WEIGHT_ONE: u32 = 256;
+
+/// The whole of `Group::begin_before`.
+const ALL: u32 = 1 << 16;
+
+/// A level keeps all of its requests while this share of its endpoints is up: a few are always
+/// being restarted, and the others take their part. Source: the overprovisioning factor 1.4 of
+/// Envoy's priority levels.
+const LEVEL_SPARE: f64 = 1.4;
+
+impl Rotation {
     /// Catches up with the pool, if anything changed.
-    pub(crate) fn refresh(&mut self, pool: &Pool) {
-        if pool.generation() != self.generation {
-            self.rebuild(pool);
+    pub(crate) fn refresh(&mut self, pool: &Pool, now: u64) {
+        if pool.generation() != self.generation || now >= self.stale_at {
+            self.rebuild(pool, now);
         }
     }
 
-    fn rebuild(&mut self, pool: &Pool) {
+    /// For the pool's first pick.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Groups in the order in which they come into question for one pick: the level where it
+    /// begins, then all from the first.
+    pub(crate) fn groups(&self, random: &mut Rng) -> impl Iterator<Item = &Group> + use<'_> {
+        let begin = self.begin(random);
+        let first = self.groups.get(begin).into_iter();
+        let rest = self.groups.iter().enumerate();
+        first.chain(
+            rest.filter(move |(index, _)| *index != begin)
+                .map(|(_, group)| group),
+        )
+    }
+
+    /// The number of the rebuild that made the groups.
+    pub(crate) fn build(&self) -> u64 {
+        self.build
+    }
+
+    fn begin(&self, random: &mut Rng) -> usize {
+        let levels = &self.groups[..self.levels];
+        match levels.first() {
+            Some(first) if first.begin_before < ALL => {
+                let point = random.u32(..ALL);
+                levels.partition_point(|level| level.begin_before <= point)
+            }
+            _ => 0,
+        }
+    }
+
+    fn rebuild(&mut self, pool: &Pool, now: u64) {
         // Read before the endpoints: a change in between costs another rebuild, and is never
         // missed.
         self.generation = pool.generation();
-        for tier in [&mut self.up, &mut self.unknown, &mut self.down] {
-            tier.weighted.clear();
-            tier.weightless.clear();
-        }
+        self.stale_at = NEVER;
+        self.build += 1;
+        self.weights.clear();
+        let mut places: Vec<(Standing, u8, bool, usize)> = Vec::new();
+        let mut up = 0;
         for (index, endpoint) in pool.endpoints.iter().enumerate() {
-            let tier = match endpoint.availability() {
-                Availability::Up => &mut self.up,
-                Availability::Unknown => &mut self.unknown,
-                Availability::Down => &mut self.down,
-                Availability::Maintenance => continue,
+            let (weight, changes_at) = weight_now(endpoint, pool, now);
+            self.weights.push(weight);
+            self.stale_at = self.stale_at.min(changes_at);
+            if endpoint.admin_state() != AdminState::Ready {
+                continue;
+            }
+            let load = endpoint.load_state.word(now);
+            if load != LoadWord::Normal {
+                self.stale_at = self.stale_at.min(endpoint.load_state.until(now));
+            }
+            up += usize::from(endpoint.availability() == Availability::Up);
+            let standing = match (endpoint.availability(), weight) {
+                (Availability::Up, 0) => Standing::Weightless,
+                (Availability::Up, _) if load == LoadWord::Normal => Standing::Open,
+                (Availability::Up, _) => Standing::Busy,
+                (Availability::Unknown, 0) => Standing::UnknownWeightless,
+                (Availability::Unknown, _) => Standing::Unknown,
+                (Availability::Down, 0) => Standing::DownWeightless,
+                (Availability::Down, _) => Standing::Down,
             };
-            tier.push(index, endpoint);
+            let is_far = endpoint.zone != pool.settings.zone && pool.settings.zone.is_some();
+            places.push((standing, endpoint.tier, is_far, index));
+        }
+        let is_panic = up * 100 < places.len() * usize::from(pool.settings.panic_percent);
+        if is_panic {
+            for (standing, ..) in &mut places {
+                *standing = match *standing {
+                    Standing::Down | Standing::Unknown => Standing::Open,
+                    Standing::DownWeightless | Standing::UnknownWeightless => Standing::Weightless,
+                    other => other,
+                };
+            }
+        }
+        // The sort is stable, so indices stay ascending.
+        places.sort_by_key(|&(standing, tier, is_far, _)| (standing, tier, is_far));
+        self.has_up = places.iter().any(|place| place.0 < Standing::Unknown);
+        self.has_open = places.iter().any(|place| place.0 < Standing::Down);
+        self.has_down = places.iter().any(|place| place.0 >= Standing::Down);
+        self.groups.clear();
+        for level in places.chunk_by(|a, b| (a.0, a.1, a.2) == (b.0, b.1, b.2)) {
+            let (standing, tier, is_far, _) = level[0];
+            let mut group = Group {
+                standing,
+                ..Group::default()
+            };
+            for &(_, _, _, index) in level {
+                group.push(index, self.weights[index].max(1));
+            }
+            if standing == Standing::Open {
+                let of_level = |endpoint: &&Endpoint| {
+                    let endpoint_is_far =
+                        pool.settings.zone.is_some() && endpoint.zone != pool.settings.zone;
+                    (endpoint.tier, endpoint_is_far) == (tier, is_far) && endpoint.weight > 0
+                };
+                let all = pool.endpoints.iter().filter(of_level).count().max(1);
+                let open = group.indices.len() as f64 / all as f64;
+                let share = ((open * LEVEL_SPARE).min(1.0) * f64::from(ALL)) as u32;
+                let before = self.groups.last().map_or(0, |level| level.begin_before);
+                group.begin_before = (before + share).min(ALL);
+            }
+            self.groups.push(group);
+        }
+        self.levels = self
+            .groups
+            .iter()
+            .filter(|group| group.standing == Standing::Open)
+            .count();
+        // The last level takes what is left.
+        if let Some(last) = self.groups[..self.levels].last_mut() {
+            last.begin_before = ALL;
         }
     }
 }
 
-impl Tier {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.weighted.indices.is_empty() && self.weightless.indices.is_empty()
-    }
-
-    fn push(&mut self, index: usize, endpoint: &Endpoint) {
-        match endpoint.weight {
-            0 => self.weightless.push(index, 1),
-            weight => self.weighted.push(index, weight),
-        }
+/// The weight of an endpoint now, in parts of [`WEIGHT_ONE`], and when it will have changed.
+fn weight_now(endpoint: &Endpoint, pool: &Pool, now: u64) -> (u32, u64) {
+    let percent = endpoint.weight_percent.load(Ordering::Relaxed);
+    let full = endpoint.weight * WEIGHT_ONE * percent / 100;
+    let (Some(settings), true) = (&pool.settings.slow_start, full > 0) else {
+        return (full, NEVER);
+    };
+    let since = endpoint.ramp_since.load(Ordering::Relaxed);
+    match slow_start::factor(settings, since, now) {
+        Some((factor, changes_at)) => (((f64::from(full) * factor) as u32).max(1), changes_at),
+        None => (full, NEVER),
     }
 }
 
@@ -82,11 +219,18 @@ impl Group {
         let sum = self.shares.last().copied().unwrap_or(0);
         let index = u32::try_from(index).expect("a pool has fewer than 2^32 endpoints");
         self.indices.push(index);
-        self.shares.push(sum + weight);
+        self.shares.push(sum + u64::from(weight));
     }
+}
 
-    fn clear(&mut self) {
-        self.indices.clear();
-        self.shares.clear();
+impl Standing {
+    /// Why an endpoint of this standing is picked.
+    pub(crate) fn why(self) -> Why {
+        match self {
+            Self::Open | Self::Weightless => Why::Policy,
+            Self::Busy => Why::Busy,
+            Self::Unknown | Self::UnknownWeightless => Why::OnlyUnknown,
+            Self::Down | Self::DownWeightless => Why::FailOpen,
+        }
     }
 }

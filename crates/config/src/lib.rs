@@ -43,7 +43,7 @@ pub use load::{load, resolve};
 pub use problem::Problems;
 pub use schema::schema;
 pub use snapshot::{
-    AccessLog, AccessLogSink, Admin, EndpointSettings, HeadLimits, Listener, ListenerTimeouts,
-    Pool, Route, RouteTimeouts, Snapshot,
+    AccessLog, AccessLogSink, Admin, HeadLimits, Listener, ListenerTimeouts, Pool, Route,
+    RouteTimeouts, Snapshot,
 };
 pub use text::{Loaded, parse};

@@ -1,11 +1,11 @@
 //! The validated config. If you hold it, it is valid.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use balance::{Address, PoolSettings};
+use balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings};
 
 /// Everything the file says, with defaults filled in and names resolved to indices.
 #[derive(Debug, Clone)]
@@ -89,25 +89,12 @@ pub struct ListenerTimeouts {
 /// A named set of endpoints sharing one policy.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    /// Policy, checks, retries, queue.
+    /// Policy, checks, queue.
     pub settings: PoolSettings,
     /// At least one, names unique.
     pub endpoints: Vec<EndpointSettings>,
     /// How long an unused connection to an endpoint is kept, unless the endpoint announces less.
     pub keep_alive_idle: Duration,
-}
-
-/// One endpoint as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointSettings {
-    /// The name, or the address as written.
-    pub name: Box<str>,
-    /// Resolved address.
-    pub address: Address,
-    /// 0 to 256.
-    pub weight: u32,
-    /// Most requests in flight.
-    pub max_requests: Option<NonZeroU32>,
 }
 
 /// What to do with a request that the route's matchers chose.
@@ -120,6 +107,10 @@ pub struct Route {
     pub pool: usize,
     /// Route over pool over default, merged.
     pub timeouts: RouteTimeouts,
+    /// When a request moves to another endpoint. Route over pool over default.
+    pub retry: RetrySettings,
+    /// When a slow request gets a second copy; `None`: never. Route over pool over default.
+    pub hedge: Option<HedgeSettings>,
     /// Protocols that a request may upgrade to, in lower case; `["websocket"]` by default.
     pub upgrades: Vec<Box<str>>,
     /// TRACE is forwarded; false by default, because it echoes credentials.

@@ -93,7 +93,7 @@ impl View {
         });
         PoolStatus {
             name: watched.pool.settings.name.to_string(),
-            policy: watched.pool.settings.policy,
+            policy: watched.pool.settings.policy.name,
             requests_queued: watched.pool.queue.waiting(),
             endpoints: endpoints.collect(),
         }
@@ -160,6 +160,5 @@ fn availability_word(availability: Availability) -> &'static str {
         Availability::Unknown => "unknown",
         Availability::Up => "up",
         Availability::Down => "down",
-        Availability::Maintenance => "maintenance",
     }
 }

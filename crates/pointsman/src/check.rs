@@ -71,7 +71,11 @@ fn summary(snapshot: &Snapshot) -> String {
     for pool in &snapshot.pools {
         let settings = &pool.settings;
         let check = check_text(&settings.check);
-        let _ = writeln!(text, "pool {}, {}, {check}", settings.name, settings.policy);
+        let _ = writeln!(
+            text,
+            "pool {}, {}, {check}",
+            settings.name, settings.policy.name
+        );
         for endpoint in &pool.endpoints {
             let _ = write!(text, "  endpoint {}", endpoint.name);
             let address = endpoint.address.to_string();

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use balance::{Address, Endpoint, Pool};
+use balance::{Address, Pool};
 use config::{AccessLogSink, Snapshot};
 use control::{Control, ControlInput, ListenerView};
 use net::Listening;
@@ -248,15 +248,8 @@ fn sockets_by_worker(
 }
 
 fn live_pool(pool: &config::Pool, workers: usize) -> Pool {
-    let endpoints = pool.endpoints.iter().map(|endpoint| {
-        Endpoint::new(
-            endpoint.name.clone(),
-            endpoint.address.clone(),
-            endpoint.weight,
-            endpoint.max_requests,
-        )
-    });
-    Pool::new(pool.settings.clone(), endpoints.collect(), workers)
+    let (settings, endpoints) = (pool.settings.clone(), pool.endpoints.clone());
+    Pool::new(settings, endpoints, workers, Instant::now())
 }
 
 fn shape(snapshot: &Snapshot) -> Shape {

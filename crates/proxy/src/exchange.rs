@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Instant;
 
-use balance::{Lease, Tried, backoff};
+use balance::{Lease, Tried, Wanted, backoff};
 use config::{HeadLimits, Route};
 use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead, Status, Version};
 use wire::h1::{BadMessage, BodyWriter, Limits, RequestReader, tokens};
@@ -232,7 +232,7 @@ impl Exchange<'_> {
 
         // Try endpoints until one answers, or trying again is not allowed.
         let pool = &worker.plan.pools[route.pool];
-        let retry = &pool.settings.retry;
+        let retry = &route.retry;
         if retry.attempts > 0 && self.request.method.is_idempotent() {
             self.up.keep(retry.body_bytes_max);
         }
@@ -242,14 +242,21 @@ impl Exchange<'_> {
         let mut retries = 0;
         let (lease, upstream) = loop {
             self.record.phase = Phase::Queue;
-            let Admission { lease, why, queued } =
-                upstream::admit(worker, self.client, route.pool, &tried).await?;
-            let is_immediate = queued.is_none() && tried.is_empty();
-            let now = if is_immediate {
+            let now = if tried.is_empty() {
                 self.record.began
             } else {
                 Instant::now()
             };
+            let wanted = Wanted {
+                tried: &tried,
+                now,
+                class: self.record.route.unwrap_or_default(),
+                key: None,
+                session: None,
+            };
+            let Admission { lease, why, queued } =
+                upstream::admit(worker, self.client, route.pool, &wanted).await?;
+            let now = queued.map_or(now, |_| Instant::now());
             tried.insert(lease.index());
             self.record
                 .begin_attempt(worker, lease.index(), why, queued, now);
@@ -346,7 +353,8 @@ impl Exchange<'_> {
                 return Err(Failed::Switched);
             }
             if status == Status::SWITCHING_PROTOCOLS || !status.is_informational() {
-                self.record.answered(self.worker, status, Instant::now());
+                let now = Instant::now();
+                self.record.answered(self.worker, lease, status, now);
                 return Ok(upstream);
             }
             // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
@@ -394,7 +402,7 @@ impl Exchange<'_> {
             Retryable::Always => true,
         };
         let may_restart = self.up.may_restart() && self.client.has_time_left();
-        if !is_harmless || !may_restart || retries >= pool.settings.retry.attempts {
+        if !is_harmless || !may_restart || retries >= route.retry.attempts {
             return false;
         }
         let metrics = &self.worker.metrics.pools[route.pool];

@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     LoopDetected,
     /// No endpoint may be used.
     DestinationUnavailable,
+    /// The pool as a whole is at its limit.
+    PoolFull,
     /// Every endpoint is at its limit and so is the queue.
     QueueFull,
     /// Every endpoint was at its limit for too long.
@@ -78,7 +80,7 @@ impl Failure {
             Self::RouteNotFound => "destination_not_found",
             Self::LoopDetected => "proxy_loop_detected",
             Self::DestinationUnavailable => "destination_unavailable",
-            Self::QueueFull | Self::QueueTimeout => "connection_limit_reached",
+            Self::PoolFull | Self::QueueFull | Self::QueueTimeout => "connection_limit_reached",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionTimeout => "connection_timeout",
             Self::DestinationUnroutable => "destination_ip_unroutable",
@@ -129,9 +131,10 @@ impl Failure {
             Self::MethodNotAllowed => Status::METHOD_NOT_ALLOWED,
             Self::RouteNotFound => Status::NOT_FOUND,
             Self::LoopDetected => Status::LOOP_DETECTED,
-            Self::DestinationUnavailable | Self::QueueFull | Self::QueueTimeout => {
-                Status::SERVICE_UNAVAILABLE
-            }
+            Self::DestinationUnavailable
+            | Self::PoolFull
+            | Self::QueueFull
+            | Self::QueueTimeout => Status::SERVICE_UNAVAILABLE,
             Self::ConnectionRefused
             | Self::DestinationUnroutable
             | Self::ConnectionTerminated
@@ -152,6 +155,7 @@ impl Failure {
             Self::RouteNotFound => "No route matches this host and path.".into(),
             Self::LoopDetected => "The request has passed this load balancer before.".into(),
             Self::DestinationUnavailable => "No server is available at the moment.".into(),
+            Self::PoolFull => "The servers have as many requests as they may.".into(),
             Self::QueueFull => "All servers are busy and the queue is full.".into(),
             Self::QueueTimeout => "All servers were busy for too long.".into(),
             Self::ConnectionRefused => "The server refused the connection.".into(),
@@ -287,13 +291,14 @@ fn html(failure: Failure, request_id: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 18] = [
+    const ALL: [Failure; 19] = [
         Failure::BadRequest(BadMessage::Host),
         Failure::RequestTimeout,
         Failure::MethodNotAllowed,
         Failure::RouteNotFound,
         Failure::LoopDetected,
         Failure::DestinationUnavailable,
+        Failure::PoolFull,
         Failure::QueueFull,
         Failure::QueueTimeout,
         Failure::ConnectionRefused,

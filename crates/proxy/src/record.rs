@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use balance::{Evidence, Lease, LiveEvidence, Why};
+use balance::{Answer, Evidence, Lease, LiveEvidence, Why};
 use message::{RequestHead, Status};
 use observe::{Attempt, Entry, Phases};
 
+use crate::attempt::outcome_of;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::worker::Worker;
@@ -49,6 +50,11 @@ pub const OUTCOME_WORDS: &[&str] = &[
 impl Outcome {
     fn word(self) -> &'static str {
         OUTCOME_WORDS[self as usize]
+    }
+
+    /// True if the endpoint is to blame.
+    fn is_failure(self) -> bool {
+        !matches!(self, Self::Ok | Self::Abandoned | Self::Stale)
     }
 }
 
@@ -212,12 +218,25 @@ impl Record {
     }
 
     /// The response head has arrived.
-    pub(crate) fn answered(&mut self, worker: &Worker, status: Status, now: Instant) {
+    pub(crate) fn answered(
+        &mut self,
+        worker: &Worker,
+        lease: &Lease,
+        status: Status,
+        now: Instant,
+    ) {
         self.first_byte = Some(now - self.began);
         let (Some(pool), Some(attempt)) = (self.pool, self.attempts.last_mut()) else {
             return;
         };
-        attempt.first_byte = Some(now - attempt.began);
+        let latency = now - attempt.began;
+        attempt.first_byte = Some(latency);
+        lease.learn(&Answer {
+            class: self.route.unwrap_or_default(),
+            latency,
+            is_success: outcome_of(status) == Outcome::Ok,
+            now,
+        });
         worker.metrics.pools[pool].endpoints[attempt.endpoint]
             .requests
             .count(status.code());
@@ -247,6 +266,14 @@ impl Record {
         metrics.attempts[outcome as usize].increment();
         if let Some(first_byte) = attempt.first_byte {
             metrics.first_byte.observe(first_byte);
+        }
+        if outcome.is_failure() && outcome != Outcome::ServerError {
+            lease.learn(&Answer {
+                class: self.route.unwrap_or_default(),
+                latency: attempt.total,
+                is_success: false,
+                now,
+            });
         }
         sample(worker, pool, lease, outcome);
     }

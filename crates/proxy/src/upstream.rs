@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use balance::{Lease, Pick, Ticket, Tried, Why};
+use balance::{Lease, Pick, Ticket, Wanted, Why};
 use net::{Buffer, IdleConnections, Stream};
 use observe::WorkerMetrics;
 
@@ -54,11 +54,11 @@ pub(crate) async fn admit(
     worker: &Worker,
     client: &mut Client,
     pool: usize,
-    tried: &Tried,
+    wanted: &Wanted<'_>,
 ) -> Result<Admission, NotAdmitted> {
     let pick = {
         let mut balancer = worker.balancers[pool].borrow_mut();
-        balancer.pick(tried, &mut worker.random.borrow_mut())
+        balancer.pick(wanted, &mut worker.random.borrow_mut())
     };
     match pick {
         Pick::Endpoint(lease, why) => Ok(Admission {
@@ -67,7 +67,8 @@ pub(crate) async fn admit(
             queued: None,
         }),
         Pick::Refused => Err(NotAdmitted::Failure(Failure::DestinationUnavailable)),
-        Pick::Full => wait(worker, client, pool, tried).await,
+        Pick::CircuitOpen => Err(NotAdmitted::Failure(Failure::PoolFull)),
+        Pick::Full => wait(worker, client, pool, wanted).await,
     }
 }
 
@@ -76,7 +77,7 @@ async fn wait(
     worker: &Worker,
     client: &mut Client,
     pool: usize,
-    tried: &Tried,
+    wanted: &Wanted<'_>,
 ) -> Result<Admission, NotAdmitted> {
     let balancer = &worker.balancers[pool];
     let metrics = &worker.metrics.pools[pool];
@@ -96,10 +97,14 @@ async fn wait(
     client.allow_until(since + timeout);
     let turn = poll_fn(|cx| {
         let mut random = worker.random.borrow_mut();
-        if let Poll::Ready(pick) = balancer
+        let wanted = Wanted {
+            now: Instant::now(),
+            ..*wanted
+        };
+        let turn = balancer
             .borrow_mut()
-            .poll_turn(ticket, tried, cx, &mut random)
-        {
+            .poll_turn(ticket, &wanted, cx, &mut random);
+        if let Poll::Ready(pick) = turn {
             return Poll::Ready(Ok(pick));
         }
         if client.poll_gone(cx).is_ready() {
@@ -119,6 +124,7 @@ async fn wait(
             why,
             queued: Some(queued),
         }),
+        Ok(Pick::CircuitOpen) => Err(NotAdmitted::Failure(Failure::PoolFull)),
         Ok(Pick::Refused | Pick::Full) => {
             Err(NotAdmitted::Failure(Failure::DestinationUnavailable))
         }

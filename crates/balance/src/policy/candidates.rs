@@ -4,24 +4,40 @@ use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
 
-use crate::rotation::Group;
-use crate::{Endpoint, Tried};
+use crate::rotation::{Group, WEIGHT_ONE};
+use crate::{Endpoint, Pool, Tried, Wanted};
 
 /// Endpoints of equal standing. Some may be full or excluded: ask [`Self::may_pick`].
 ///
 /// Indices are those of the pool's endpoints.
 pub struct Candidates<'a> {
-    endpoints: &'a [Endpoint],
+    pool: &'a Pool,
     group: &'a Group,
+    weights: &'a [u32],
     excluded: &'a Tried,
+    wanted: &'a Wanted<'a>,
+    now: u64,
+    build: u64,
 }
 
 impl<'a> Candidates<'a> {
-    pub(crate) fn new(endpoints: &'a [Endpoint], group: &'a Group, excluded: &'a Tried) -> Self {
+    pub(crate) fn new(
+        pool: &'a Pool,
+        group: &'a Group,
+        weights: &'a [u32],
+        excluded: &'a Tried,
+        wanted: &'a Wanted<'a>,
+        now: u64,
+        build: u64,
+    ) -> Self {
         Self {
-            endpoints,
+            pool,
             group,
+            weights,
             excluded,
+            wanted,
+            now,
+            build,
         }
     }
 
@@ -30,9 +46,35 @@ impl<'a> Candidates<'a> {
         self.group.indices.len()
     }
 
-    /// Endpoints of the pool, candidates or not: one more than the largest index.
-    pub fn endpoint_count(&self) -> usize {
-        self.endpoints.len()
+    /// Their indices, ascending, the full and excluded ones included.
+    pub fn indices(&self) -> &[u32] {
+        &self.group.indices
+    }
+
+    /// Equal as long as the candidates and their weights are: what a policy has worked out for
+    /// one set is good for the next pick.
+    pub fn set(&self) -> (u64, u32) {
+        // A build has each endpoint in one group.
+        (self.build, self.group.indices.first().copied().unwrap_or(0))
+    }
+
+    /// All endpoints of the pool, candidates or not.
+    pub fn endpoints(&self) -> &'a [Endpoint] {
+        &self.pool.endpoints
+    }
+
+    pub(crate) fn pool(&self) -> &'a Pool {
+        self.pool
+    }
+
+    /// What the request asks for.
+    pub fn wanted(&self) -> &Wanted<'a> {
+        self.wanted
+    }
+
+    /// The time, in µs since the pool was made.
+    pub fn now(&self) -> u64 {
+        self.now
     }
 
     /// Those that may be picked at this moment, in ascending order.
@@ -43,40 +85,51 @@ impl<'a> Candidates<'a> {
 
     /// True if the endpoint has room and is not excluded.
     pub fn may_pick(&self, index: usize) -> bool {
-        self.endpoints[index].has_room() && !self.excluded.contains(index)
+        self.pool.endpoints[index].has_room() && !self.excluded.contains(index)
     }
 
     /// Requests in flight.
     pub fn load(&self, index: usize) -> u32 {
-        self.endpoints[index].load.in_flight.load(Ordering::Relaxed)
+        let load = &self.pool.endpoints[index].load;
+        load.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Never 0: endpoints of weight 0 come only among themselves, and count as 1 each.
+    /// In 256ths of what the config says, slow start and agents counted in. Never 0: endpoints
+    /// of weight 0 come only among themselves, and count the same.
     pub fn weight(&self, index: usize) -> u32 {
-        self.endpoints[index].weight.max(1)
+        self.weights[index].max(1)
     }
 
-    /// The pool's pick number when the endpoint was picked last; 0: never.
-    pub fn last_pick(&self, index: usize) -> u64 {
-        self.endpoints[index].load.last_pick.load(Ordering::Relaxed)
+    /// The part of its weight that slow start and agents leave an endpoint, 0.0 to 1.0.
+    pub fn ramp(&self, index: usize) -> f32 {
+        let full = (self.pool.endpoints[index].weight * WEIGHT_ONE).max(1);
+        self.weight(index) as f32 / full as f32
+    }
+
+    /// When the endpoint was picked last, in µs since the pool was made; 0: never.
+    pub fn picked_at(&self, index: usize) -> u64 {
+        let load = &self.pool.endpoints[index].load;
+        load.picked_at.load(Ordering::Relaxed)
     }
 
     /// Draws a candidate by weight, full and excluded ones included. O(log n). There must be one.
     pub fn draw(&self, random: &mut Rng) -> usize {
-        let position = self.position(random.u32(..self.weight_sum()));
+        let position = self.position(random.u64(..self.weight_sum()));
         self.group.indices[position] as usize
     }
 
     /// Draws two different candidates by weight, full and excluded ones included. O(log n).
     /// There must be two.
     pub fn draw_two(&self, random: &mut Rng) -> (usize, usize) {
-        let Group { indices, shares } = self.group;
-        let first = self.position(random.u32(..self.weight_sum()));
+        let Group {
+            indices, shares, ..
+        } = self.group;
+        let first = self.position(random.u64(..self.weight_sum()));
         let before = if first == 0 { 0 } else { shares[first - 1] };
         let weight = shares[first] - before;
         // The second draw is from what the first one leaves: points at or after the first one's
         // share move up by it.
-        let mut point = random.u32(..self.weight_sum() - weight);
+        let mut point = random.u64(..self.weight_sum() - weight);
         if point >= before {
             point += weight;
         }
@@ -84,12 +137,12 @@ impl<'a> Candidates<'a> {
         (indices[first] as usize, indices[second] as usize)
     }
 
-    fn weight_sum(&self) -> u32 {
+    fn weight_sum(&self) -> u64 {
         self.group.shares.last().copied().unwrap_or(0)
     }
 
     /// Where in the group the share holding `point` is.
-    fn position(&self, point: u32) -> usize {
+    fn position(&self, point: u64) -> usize {
         self.group.shares.partition_point(|&share| share <= point)
     }
 }

@@ -2,13 +2,14 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind};
+use super::{Candidates, Policy, PolicyKind, learn_nothing};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "first",
     summary: "The first endpoint of the list until it is at `max_requests`, then the next, so \
               that those at the end can be switched off. Weights are ignored, except 0.",
-    build: || Box::new(First),
+    build: |_, _| Box::new(First),
+    learn: learn_nothing,
 };
 
 struct First;

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind};
+use super::{Candidates, Policy, PolicyKind, learn_nothing};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "least_request",
     summary: "The endpoint with the fewest requests in flight for its weight; in large pools the \
               better of two drawn at random.",
-    build: || Box::new(LeastRequest),
+    build: |_, _| Box::new(LeastRequest),
+    learn: learn_nothing,
 };
 
 /// Up to this many endpoints are all looked at: one cache line each, and strictly better.
@@ -51,5 +52,5 @@ fn compare(candidates: &Candidates<'_>, a: usize, b: usize) -> Ordering {
         (u64::from(candidates.load(of)) + 1) * u64::from(candidates.weight(other))
     };
     let by_load = cost(a, b).cmp(&cost(b, a));
-    by_load.then_with(|| candidates.last_pick(a).cmp(&candidates.last_pick(b)))
+    by_load.then_with(|| candidates.picked_at(a).cmp(&candidates.picked_at(b)))
 }

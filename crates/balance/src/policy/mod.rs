@@ -13,6 +13,8 @@ mod tests;
 
 use fastrand::Rng;
 
+use crate::{Answer, Endpoint, PolicySettings, Pool};
+
 pub use candidates::Candidates;
 
 /// Every balancing policy. To add one: write its file, add its row. The config, the docs and the
@@ -35,8 +37,14 @@ pub struct PolicyKind {
     /// One sentence for the docs.
     pub summary: &'static str,
     /// Makes the state that a worker keeps for a pool.
-    pub build: fn() -> Box<dyn Policy>,
+    pub build: fn(&PolicySettings, &[Endpoint]) -> Box<dyn Policy>,
+    /// Takes what came of a request that was sent to the endpoint of this index, with so many
+    /// requests in flight there as it was picked, itself included.
+    pub learn: fn(&Pool, usize, u32, &Answer),
 }
+
+/// For policies that learn nothing from answers.
+pub fn learn_nothing(_: &Pool, _: usize, _: u32, _: &Answer) {}
 
 /// A way to choose. Each worker has its own for each pool.
 pub trait Policy {

@@ -2,12 +2,13 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind};
+use super::{Candidates, Policy, PolicyKind, learn_nothing};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "random",
     summary: "Any endpoint, as likely as its weight says.",
-    build: || Box::new(Random),
+    build: |_, _| Box::new(Random),
+    learn: learn_nothing,
 };
 
 /// Draws before looking at every candidate: enough while a few are full.
@@ -33,9 +34,9 @@ fn draw_of_pickable(candidates: &Candidates<'_>, random: &mut Rng) -> Option<usi
     let mut weight_sum = 0;
     let mut kept = None;
     for index in candidates.pickable() {
-        let weight = candidates.weight(index);
+        let weight = u64::from(candidates.weight(index));
         weight_sum += weight;
-        if random.u32(..weight_sum) < weight {
+        if random.u64(..weight_sum) < weight {
             kept = Some(index);
         }
     }

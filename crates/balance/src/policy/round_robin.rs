@@ -2,12 +2,13 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind};
+use super::{Candidates, Policy, PolicyKind, learn_nothing};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "round_robin",
     summary: "Each endpoint in its turn, as often as its weight says, evenly interleaved.",
-    build: || Box::new(RoundRobin::default()),
+    build: |_, _| Box::new(RoundRobin::default()),
+    learn: learn_nothing,
 };
 
 /// Smooth weighted round robin: each candidate gains its weight, the richest is picked and pays
@@ -20,7 +21,7 @@ struct RoundRobin {
 
 impl Policy for RoundRobin {
     fn pick(&mut self, candidates: &Candidates<'_>, _random: &mut Rng) -> Option<usize> {
-        self.savings.resize(candidates.endpoint_count(), 0);
+        self.savings.resize(candidates.endpoints().len(), 0);
         let mut gained = 0;
         let mut richest: Option<usize> = None;
         for index in candidates.pickable() {

@@ -6,15 +6,15 @@ use fastrand::Rng;
 use proptest::prelude::{prop, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
 
 use super::*;
-use crate::fixture::{endpoint, pick, pool, settings};
+use crate::fixture::{ask, endpoint, pick, pool, settings, tick};
 use crate::rotation::Group;
-use crate::{Balancer, Endpoint, Lease, Pick, Tried};
+use crate::{Balancer, EndpointSettings, Lease, Pick, Tried, Wanted};
 
-fn balancer(policy: &'static str, endpoints: Vec<Endpoint>) -> Balancer {
+fn balancer(policy: &'static str, endpoints: Vec<EndpointSettings>) -> Balancer {
     Balancer::new(pool(settings(policy), endpoints, 1), 0)
 }
 
-fn weighted(weights: &[u32]) -> Vec<Endpoint> {
+fn weighted(weights: &[u32]) -> Vec<EndpointSettings> {
     weights.iter().map(|&weight| endpoint(weight, 0)).collect()
 }
 
@@ -27,7 +27,7 @@ fn picks_in_steady_state(balancer: &mut Balancer, in_flight: usize, picks: usize
         if leases.len() >= in_flight {
             drop(leases.swap_remove(random.usize(..leases.len())));
         }
-        let Pick::Endpoint(lease, _) = balancer.pick(&Tried::new(), &mut random) else {
+        let Pick::Endpoint(lease, _) = ask(balancer, &Tried::new(), &mut random) else {
             panic!("no endpoint has a limit");
         };
         if number >= in_flight {
@@ -143,7 +143,7 @@ fn random_honours_weights_among_the_few_that_have_room() {
     let open = [1, 2, 3].map(|weight| endpoint(weight, 0));
     let mut balancer = balancer("random", full.chain(open).collect());
     for index in 0..100 {
-        assert!(balancer.pool().reserve(index));
+        assert!(balancer.pool().reserve(index, 0).is_some());
     }
     let counts = picks_in_steady_state(&mut balancer, 1, 6000);
     for (weight, count) in (1..).zip(&counts[100..]) {
@@ -191,13 +191,14 @@ proptest! {
         weights in prop::collection::vec(1u32..=256, 2..40),
         seed: u64,
     ) {
-        let endpoints = weighted(&weights);
+        let pool = pool(settings(DEFAULT_POLICY), weighted(&weights), 1);
         let mut group = Group::default();
         for (index, &weight) in weights.iter().enumerate() {
             group.push(index, weight);
         }
         let tried = Tried::new();
-        let candidates = Candidates::new(&endpoints, &group, &tried);
+        let wanted = Wanted::plain(&tried, tick());
+        let candidates = Candidates::new(&pool, &group, &weights, &tried, &wanted, 0, 1);
         let mut random = Rng::with_seed(seed);
         for _ in 0..100 {
             let (a, b) = candidates.draw_two(&mut random);

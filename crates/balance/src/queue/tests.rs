@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::*;
-use crate::fixture::{endpoint, pick, poll, pool, pool_of, settings};
+use crate::fixture::{ask, endpoint, pick, poll, pool, pool_of, settings, tick};
 use crate::{
-    Availability, Balancer, DEFAULT_POLICY, Lease, Pick, PoolSettings, QueueSettings, Tried,
+    AdminState, Availability, Balancer, DEFAULT_POLICY, Lease, Pick, PoolSettings, QueueSettings,
+    Tried, Wanted,
 };
 
 /// A waker that remembers.
@@ -187,8 +188,8 @@ fn waiters_are_woken_when_an_endpoint_comes_up_and_refused_when_none_is_left() {
 
     let ticket = balancer.enqueue().expect("room to wait");
     assert!(poll(&mut balancer, ticket, &waker).is_pending());
-    pool.set_availability(0, Availability::Maintenance);
-    pool.set_availability(1, Availability::Maintenance);
+    pool.set_admin_state(0, AdminState::Maintenance);
+    pool.set_admin_state(1, AdminState::Maintenance);
     assert!(rung(&bell));
     assert!(matches!(
         poll(&mut balancer, ticket, &waker),
@@ -233,9 +234,9 @@ impl Request {
     fn advance(&mut self, balancer: &mut Balancer, random: &mut Rng) {
         let none = Tried::new();
         self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Arriving => match balancer.pick(&none, random) {
+            Stage::Arriving => match ask(balancer, &none, random) {
                 Pick::Endpoint(lease, _) => self.serve(lease, random),
-                Pick::Full | Pick::Refused => {
+                Pick::Full | Pick::CircuitOpen | Pick::Refused => {
                     let ticket = balancer.enqueue().expect("the queue is long enough");
                     self.wait(ticket, balancer, random)
                 }
@@ -271,9 +272,10 @@ impl Request {
 
     fn wait(&self, ticket: Ticket, balancer: &mut Balancer, random: &mut Rng) -> Stage {
         let mut cx = Context::from_waker(&self.waker);
-        match balancer.poll_turn(ticket, &Tried::new(), &mut cx, random) {
+        let tried = Tried::new();
+        match balancer.poll_turn(ticket, &Wanted::plain(&tried, tick()), &mut cx, random) {
             Poll::Ready(Pick::Endpoint(lease, _)) => self.serve(lease, random),
-            Poll::Ready(Pick::Full | Pick::Refused) => panic!("an endpoint is up"),
+            Poll::Ready(_) => panic!("an endpoint is up"),
             Poll::Pending => Stage::Waiting(ticket),
         }
     }

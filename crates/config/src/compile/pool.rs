@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::balance::{
-    Address, Check, CheckKind, DEFAULT_POLICY, OutlierSettings, POLICIES, PoolSettings,
-    QueueSettings, RetryOn, RetrySettings, StatusRange,
+    Address, Check, CheckKind, DEFAULT_POLICY, EndpointSettings, OutlierSettings, POLICIES,
+    PolicySettings, PoolSettings, QueueSettings, RetryOn, RetrySettings, StatusRange,
 };
 
 use super::{Compiler, address};
@@ -15,7 +15,7 @@ use crate::raw::{
     Fail, RawCheck, RawEndpoint, RawOutlier, RawPool, RawPoolTimeouts, RawQueue, RawRetry,
 };
 use crate::spanned::{At, OffOr, OneOrMany, Place, StringOr};
-use crate::{EndpointSettings, Pool, RouteTimeouts, suggest, units};
+use crate::{Pool, RouteTimeouts, suggest, units};
 
 /// How long an unused connection to an endpoint is kept: less than the 60 s and more after which
 /// most servers close, so that we are first and no request meets a closing connection.
@@ -36,6 +36,7 @@ pub(super) struct NamedPool {
     pub(super) place: Place,
     /// What its routes start from.
     pub(super) timeouts: RouteTimeouts,
+    pub(super) retry: RetrySettings,
 }
 
 impl Compiler<'_> {
@@ -53,16 +54,18 @@ impl Compiler<'_> {
     fn pool(&mut self, name: At<String>, raw: RawPool) -> NamedPool {
         self.check_name("a pool", &name);
         let settings = PoolSettings {
-            name: name.value.into(),
-            policy: policies()
-                .find(|policy| Some(*policy) == raw.policy.as_deref())
-                .unwrap_or(DEFAULT_POLICY),
+            policy: PolicySettings::named(
+                policies()
+                    .find(|policy| Some(*policy) == raw.policy.as_deref())
+                    .unwrap_or(DEFAULT_POLICY),
+            ),
             check: self.check(raw.check),
             outlier: self.outlier(raw.outlier),
-            retry: self.retry(raw.retry),
             queue: self.queue(raw.queue),
             fail_closed: matches!(raw.fail, Some(Fail::Closed)),
+            ..PoolSettings::new(name.value)
         };
+        let retry = self.retry(raw.retry);
         let (keep_alive_idle, timeouts) = self.pool_timeouts(raw.timeouts.unwrap_or_default());
         NamedPool {
             pool: Pool {
@@ -72,6 +75,7 @@ impl Compiler<'_> {
             },
             place: name.place,
             timeouts,
+            retry,
         }
     }
 
@@ -147,6 +151,8 @@ impl Compiler<'_> {
                 address,
                 weight: raw.weight.unwrap_or(1),
                 max_requests: raw.max_requests,
+                tier: 0,
+                zone: None,
             })
             .collect()
     }
@@ -275,6 +281,7 @@ impl Compiler<'_> {
                 units::percent,
                 default.ejected_percent_max,
             ),
+            success_rate: default.success_rate,
         };
         if settings.ejection > settings.ejection_max {
             self.problems
@@ -295,6 +302,7 @@ impl Compiler<'_> {
             Some(OffOr::Table(raw)) => RetrySettings {
                 attempts: raw.attempts.unwrap_or(default.attempts),
                 on: raw.on.map_or(default.on, |on| self.retry_on(on)),
+                timeout: None,
                 body_bytes_max: self.size(raw.body, "0B", "64MiB", default.body_bytes_max),
             },
         }

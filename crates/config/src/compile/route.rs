@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::balance::RetrySettings;
 use ::route::{HostMatch, PathMatch};
 
 use super::Compiler;
@@ -83,13 +84,15 @@ impl Compiler<'_> {
             },
             place,
         };
-        let base = pools
-            .get(pool)
-            .map_or_else(RouteTimeouts::default, |named| named.timeouts);
+        let named = pools.get(pool);
+        let base = named.map_or_else(RouteTimeouts::default, |named| named.timeouts);
+        let retry = named.map_or_else(RetrySettings::default, |named| named.retry.clone());
         let route = Route {
             name: name.into(),
             pool,
             timeouts: self.route_timeouts(raw.timeouts.unwrap_or_default(), base),
+            retry,
+            hedge: None,
             upgrades: self.upgrades(raw.upgrades),
             allow_trace: matches!(raw.trace, Some(Trace::Allow)),
         };

@@ -46,7 +46,7 @@ fn two_endpoints_are_enough() {
     assert_eq!(*route.upgrades, ["websocket".into()]);
     assert!(!route.allow_trace);
     let pool = &snapshot.pools[0];
-    assert_eq!(pool.settings.policy, balance::DEFAULT_POLICY);
+    assert_eq!(pool.settings.policy.name, balance::DEFAULT_POLICY);
     assert_eq!(pool.settings.check.kind, CheckKind::Tcp);
     assert_eq!(pool.keep_alive_idle, Duration::from_secs(30));
     assert_eq!(pool.endpoints[1].weight, 1);
@@ -160,28 +160,25 @@ fn checks_have_short_forms_and_a_long_one() {
 fn outlier_retry_and_queue_can_be_switched_off_and_tuned() {
     let off = pool("outlier = 'off'\nretry = 'off'\nqueue = 'off'").settings;
     assert_eq!(off.outlier.consecutive, None);
-    assert_eq!(off.retry.attempts, 0);
     assert_eq!(off.queue.length, 0);
     assert!(!off.fail_closed);
+    let off = snapshot(&with_basics("retry = 'off'"));
+    assert_eq!(off.routes[0].retry.attempts, 0);
 
-    let tuned = pool(
-        r#"
+    let keys = r#"
         outlier = { consecutive = 3, ejection = "2s", ejection_max = "4s", ejected_max = "34%" }
         retry = { attempts = 2, on = ["connect", "timeout", "502", "503"], body = "1MiB" }
         queue = { length = 10, timeout = "1s" }
         fail = "closed"
-        policy = "round_robin""#,
-    )
-    .settings;
+        policy = "round_robin""#;
+    let tuned = pool(keys).settings;
     assert_eq!(tuned.outlier.consecutive, NonZeroU32::new(3));
     assert_eq!(tuned.outlier.ejection, Duration::from_secs(2));
     assert_eq!(tuned.outlier.ejection_max, Duration::from_secs(4));
     assert_eq!(tuned.outlier.ejected_percent_max, 34);
-    assert_eq!(
-        (tuned.retry.attempts, tuned.retry.body_bytes_max),
-        (2, 1 << 20)
-    );
-    let on = &tuned.retry.on;
+    let retry = &snapshot(&with_basics(keys)).routes[0].retry;
+    assert_eq!((retry.attempts, retry.body_bytes_max), (2, 1 << 20));
+    let on = &retry.on;
     assert_eq!((on.connect, on.reset, on.timeout), (true, false, true));
     assert_eq!(on.statuses, [502, 503]);
     assert_eq!(
@@ -189,7 +186,7 @@ fn outlier_retry_and_queue_can_be_switched_off_and_tuned() {
         (10, Duration::from_secs(1))
     );
     assert!(tuned.fail_closed);
-    assert_eq!(tuned.policy, "round_robin");
+    assert_eq!(tuned.policy.name, "round_robin");
 }
 
 #[test]

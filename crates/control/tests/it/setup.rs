@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use balance::{
-    Address, Availability, Check, CheckKind, DEFAULT_POLICY, Endpoint, Evidence, LiveEvidence,
-    OutlierSettings, Pool, PoolSettings, QueueSettings, RetrySettings, StatusRange,
+    Address, Availability, Check, CheckKind, EndpointSettings, Evidence, LiveEvidence,
+    OutlierSettings, Pool, PoolSettings, StatusRange,
 };
 use control::{Control, ControlInput, ListenerView};
 use observe::{EventFormat, Events, PoolShape, Registry, Shape, WorkerMetrics};
@@ -131,17 +131,15 @@ impl Drop for Setup {
 
 /// A pool of endpoints with checks that come as fast as they may.
 pub(crate) fn pool(name: &str, kind: CheckKind, endpoints: &[SocketAddr]) -> Arc<Pool> {
-    let endpoint = |address: &SocketAddr| {
-        Endpoint::new(
-            address.to_string(),
-            Address::Tcp(*address),
-            1,
-            NonZeroU32::new(100),
-        )
+    let endpoint = |address: &SocketAddr| EndpointSettings {
+        name: address.to_string().into(),
+        address: Address::Tcp(*address),
+        weight: 1,
+        max_requests: NonZeroU32::new(100),
+        tier: 0,
+        zone: None,
     };
     let settings = PoolSettings {
-        name: name.into(),
-        policy: DEFAULT_POLICY,
         check: Check {
             kind,
             interval: Duration::from_millis(60),
@@ -152,14 +150,13 @@ pub(crate) fn pool(name: &str, kind: CheckKind, endpoints: &[SocketAddr]) -> Arc
             ejection: Duration::from_millis(100),
             ..OutlierSettings::default()
         },
-        retry: RetrySettings::default(),
-        queue: QueueSettings::default(),
-        fail_closed: false,
+        ..PoolSettings::new(name)
     };
     Arc::new(Pool::new(
         settings,
         endpoints.iter().map(endpoint).collect(),
         1,
+        Instant::now(),
     ))
 }
 
