@@ -95,6 +95,16 @@ pub struct PoolMetrics {
     pub retries_denied: Counter,
     /// Picks made although every endpoint was down.
     pub fail_open: Counter,
+    /// Second copies of slow requests.
+    pub hedges: Counter,
+    /// Second copies that answered first.
+    pub hedges_won: Counter,
+    /// Requests of a session that went to the session's endpoint.
+    pub sticky_hits: Counter,
+    /// Requests of a session that could not go to the session's endpoint.
+    pub sticky_misses: Counter,
+    /// Requests that found the pool with as much in flight, or as many connections, as it may.
+    pub circuit_open: Counter,
     /// By endpoint index.
     pub endpoints: Box<[EndpointMetrics]>,
 }
@@ -227,6 +237,11 @@ impl WorkerMetrics {
             retries: Counter::default(),
             retries_denied: Counter::default(),
             fail_open: Counter::default(),
+            hedges: Counter::default(),
+            hedges_won: Counter::default(),
+            sticky_hits: Counter::default(),
+            sticky_misses: Counter::default(),
+            circuit_open: Counter::default(),
             endpoints: pool.endpoints.iter().map(endpoint).collect(),
         };
         Self {
@@ -347,7 +362,7 @@ impl Page<'_> {
 
     fn pools(&mut self) {
         type Of = fn(&PoolMetrics) -> &Counter;
-        let counters: [(&str, &str, Of); 5] = [
+        let counters: [(&str, &str, Of); 10] = [
             (
                 "pointsman_pool_queue_full_total",
                 "Requests refused because the queue was full.",
@@ -372,6 +387,31 @@ impl Page<'_> {
                 "pointsman_pool_fail_open_total",
                 "Picks made although every endpoint was down.",
                 |pool| &pool.fail_open,
+            ),
+            (
+                "pointsman_pool_hedges_total",
+                "Second copies of slow requests.",
+                |pool| &pool.hedges,
+            ),
+            (
+                "pointsman_pool_hedges_won_total",
+                "Second copies that answered first.",
+                |pool| &pool.hedges_won,
+            ),
+            (
+                "pointsman_pool_sticky_hits_total",
+                "Requests of a session that went to the session's endpoint.",
+                |pool| &pool.sticky_hits,
+            ),
+            (
+                "pointsman_pool_sticky_misses_total",
+                "Requests of a session that could not go to the session's endpoint.",
+                |pool| &pool.sticky_misses,
+            ),
+            (
+                "pointsman_pool_circuit_open_total",
+                "Requests that found the pool at a limit of its circuit.",
+                |pool| &pool.circuit_open,
             ),
         ];
         for (name, help, of) in counters {
