@@ -204,6 +204,8 @@ pub struct HedgeSettings {
 pub struct Check {
     /// What a probe does.
     pub kind: CheckKind,
+    /// Where it is probed, if not at the port that takes its requests. For TCP addresses.
+    pub port: Option<u16>,
     /// From probe to probe while the verdict is firm; ±10 % jitter.
     pub interval: Duration,
     /// For one probe, connect included.
@@ -221,14 +223,26 @@ pub enum CheckKind {
     Off,
     /// A TCP (or Unix) connect must succeed.
     Tcp,
+    /// On a connection these bytes are sent, and the answer must contain those.
+    TcpExpect {
+        /// May be empty: then the endpoint speaks first.
+        send: Box<[u8]>,
+        /// Not empty.
+        expect: Box<[u8]>,
+    },
     /// GET of a path must answer with an expected status.
     Http {
         /// Path and query, beginning with `/`.
         path: Box<str>,
         /// The Host field; the endpoint's address when absent.
         host: Option<Box<str>>,
+        /// More fields of the request, names and values. None of Host, Connection, User-Agent,
+        /// Accept, and none that announces a body.
+        headers: Vec<(Box<str>, Box<str>)>,
         /// Statuses that count as success.
         expect: Vec<StatusRange>,
+        /// Text that the first 64 KiB of the body must contain.
+        body: Option<Box<str>>,
     },
 }
 
@@ -309,6 +323,7 @@ impl Default for Check {
     fn default() -> Self {
         Self {
             kind: CheckKind::Tcp,
+            port: None,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             fall: NonZeroU32::new(3).expect("not zero"),

@@ -96,7 +96,10 @@ async fn ask(
     kind: &CheckKind,
     deadline: Instant,
 ) -> Result<(), Problem> {
-    let CheckKind::Http { path, host, expect } = kind else {
+    let CheckKind::Http {
+        path, host, expect, ..
+    } = kind
+    else {
         return Ok(());
     };
     stream
@@ -236,7 +239,9 @@ mod tests {
         CheckKind::Http {
             path: "/healthz?deep=1".into(),
             host: None,
+            headers: Vec::new(),
             expect: vec![StatusRange { from: 200, to: 399 }],
+            body: None,
         }
     }
 

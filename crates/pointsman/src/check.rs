@@ -92,6 +92,7 @@ fn check_text(check: &Check) -> String {
     let what = match &check.kind {
         CheckKind::Off => return "not checked".to_owned(),
         CheckKind::Tcp => "TCP connect".to_owned(),
+        CheckKind::TcpExpect { .. } => "TCP answer".to_owned(),
         CheckKind::Http { path, .. } => format!("GET {path}"),
     };
     format!("checked every {:?} by {what}", check.interval)

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Evidence;
-use crate::{CheckKind, OutlierSettings};
+use crate::{Check, CheckKind, OutlierSettings};
 
 /// Ejections of one endpoint.
 ///
@@ -85,12 +85,13 @@ impl Ejection {
 
     /// True if success of such a probe disproves what ejected the endpoint. A connect alone does
     /// not disprove failed requests: the kernel accepts connections for a process that is frozen,
-    /// so a connect check would let it back in for ever.
-    pub(super) fn is_outdone_by(&self, probe: &CheckKind) -> bool {
-        match probe {
+    /// so a connect check would let it back in for ever. Nor does what answers at another port.
+    pub(super) fn is_outdone_by(&self, check: &Check) -> bool {
+        match check.kind {
+            _ if check.port.is_some() => false,
             CheckKind::Off => false,
             CheckKind::Tcp => self.connect_only,
-            CheckKind::Http { .. } => true,
+            CheckKind::TcpExpect { .. } | CheckKind::Http { .. } => true,
         }
     }
 }

@@ -47,6 +47,8 @@ pub enum ProbeFailure {
     Status(u16),
     /// The answer was not HTTP.
     Garbage,
+    /// The answer lacks what the check looks for in it.
+    Content,
     /// Any other error of the system, such as no route.
     Other,
 }
@@ -140,6 +142,7 @@ impl fmt::Display for ProbeFailure {
             Self::Reset => f.write_str("connection reset"),
             Self::Status(status) => write!(f, "unexpected status {status}"),
             Self::Garbage => f.write_str("answer is not HTTP"),
+            Self::Content => f.write_str("answer lacks what is expected"),
             Self::Other => f.write_str("system error"),
         }
     }

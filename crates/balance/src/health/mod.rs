@@ -90,7 +90,9 @@ impl Health {
     pub fn new(check: Check, outlier: OutlierSettings) -> Self {
         let state = match check.kind {
             CheckKind::Off => HealthState::Up,
-            CheckKind::Tcp | CheckKind::Http { .. } => HealthState::Unknown,
+            CheckKind::Tcp | CheckKind::TcpExpect { .. } | CheckKind::Http { .. } => {
+                HealthState::Unknown
+            }
         };
         Self {
             check,
@@ -240,7 +242,7 @@ impl Health {
             }
             HealthState::Up | HealthState::Down | HealthState::Recovering => None,
         };
-        if self.is_ejected() && self.ejection.is_outdone_by(&self.check.kind) {
+        if self.is_ejected() && self.ejection.is_outdone_by(&self.check) {
             self.ejection.end(now);
             return Some(Cause::ProbeEndedEjection);
         }

@@ -77,7 +77,9 @@ fn http() -> CheckKind {
     CheckKind::Http {
         path: "/healthz".into(),
         host: None,
+        headers: Vec::new(),
         expect: Vec::new(),
+        body: None,
     }
 }
 

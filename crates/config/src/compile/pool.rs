@@ -175,7 +175,9 @@ impl Compiler<'_> {
                 CheckKind::Http {
                     path: path.value.into(),
                     host: self.check_host(raw.host),
+                    headers: Vec::new(),
                     expect: self.expect(raw.expect),
+                    body: None,
                 }
             }
             None => {
@@ -191,6 +193,7 @@ impl Compiler<'_> {
         };
         Check {
             kind,
+            port: None,
             interval: self.duration(raw.interval, default.interval),
             timeout: self.duration(raw.timeout, default.timeout),
             fall: raw.fall.unwrap_or(default.fall),
@@ -209,7 +212,9 @@ impl Compiler<'_> {
                 CheckKind::Http {
                     path: path.value.into(),
                     host: None,
+                    headers: Vec::new(),
                     expect: vec![EXPECT],
+                    body: None,
                 }
             }
             _ => {

@@ -122,10 +122,12 @@ fn checks_have_short_forms_and_a_long_one() {
     let http = |path: &str, host: Option<&str>, expect: &[(u16, u16)]| CheckKind::Http {
         path: path.into(),
         host: host.map(Into::into),
+        headers: Vec::new(),
         expect: expect
             .iter()
             .map(|&(from, to)| StatusRange { from, to })
             .collect(),
+        body: None,
     };
     for (text, kind) in [
         (r#""tcp""#, CheckKind::Tcp),

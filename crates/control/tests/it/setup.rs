@@ -164,7 +164,9 @@ pub(crate) fn http() -> CheckKind {
     CheckKind::Http {
         path: "/healthz".into(),
         host: None,
+        headers: Vec::new(),
         expect: vec![StatusRange { from: 200, to: 399 }],
+        body: None,
     }
 }
 
