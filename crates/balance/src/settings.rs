@@ -440,6 +440,30 @@ impl Default for FeedbackSettings {
     }
 }
 
+impl Default for ConcurrencySettings {
+    fn default() -> Self {
+        Self {
+            min: NonZeroU32::MIN,
+            max: NonZeroU32::new(1000).expect("not zero"),
+        }
+    }
+}
+
+impl StickySettings {
+    /// Sessions known this way, with all else by default.
+    pub fn by(by: StickyBy) -> Self {
+        Self {
+            by,
+            is_strict: false,
+            // As long as the sessions of most applications live without a request, and longer
+            // than a coffee break.
+            idle: Duration::from_secs(3600),
+            sessions_max: 65_536,
+            bounded_load: None,
+        }
+    }
+}
+
 impl Default for HedgeSettings {
     fn default() -> Self {
         Self {
