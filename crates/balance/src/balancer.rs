@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use fastrand::Rng;
 
-use crate::policy::{self, Candidates, Policy, PolicyKind};
+use crate::policy::{self, Candidates, Policy, learn_nothing};
 use crate::queue::{Line, Ticket};
 use crate::rotation::{Rotation, Standing};
 use crate::{Answer, Endpoint, Pool, Tried, Wanted};
@@ -31,8 +31,11 @@ pub struct Balancer {
 /// references to the pool itself would be a write that all workers contend for.
 pub(crate) struct Seat {
     pub(crate) pool: Arc<Pool>,
-    kind: &'static PolicyKind,
+    learn: Learn,
 }
+
+/// See [`PolicyKind::learn`](crate::PolicyKind::learn).
+type Learn = fn(&Pool, usize, u32, &Answer);
 
 /// What a pick came to.
 #[must_use]
@@ -80,16 +83,22 @@ impl Balancer {
     pub fn new(pool: Arc<Pool>, worker: usize) -> Self {
         let kind = policy::by_name(pool.settings.policy.name)
             .expect("the config lets only names of POLICIES through");
-        Self::with_policy(pool, worker, kind)
+        let policy = (kind.build)(&pool.settings.policy, &pool.endpoints);
+        Self::with(pool, worker, policy, kind.learn)
     }
 
-    /// As [`Self::new`], with a policy that need not be in [`crate::POLICIES`]: for comparing.
-    pub fn with_policy(pool: Arc<Pool>, worker: usize, kind: &'static PolicyKind) -> Self {
+    /// As [`Self::new`], with a policy that is no row of [`crate::POLICIES`] and hears of answers
+    /// from the caller: for comparing.
+    pub fn with_policy(pool: Arc<Pool>, worker: usize, policy: Box<dyn Policy>) -> Self {
+        Self::with(pool, worker, policy, learn_nothing)
+    }
+
+    fn with(pool: Arc<Pool>, worker: usize, policy: Box<dyn Policy>, learn: Learn) -> Self {
         Self {
             rotation: Rotation::new(),
-            policy: (kind.build)(&pool.settings.policy, &pool.endpoints),
+            policy,
             line: Line::new(worker),
-            seat: Rc::new(Seat { pool, kind }),
+            seat: Rc::new(Seat { pool, learn }),
         }
     }
 
@@ -234,8 +243,8 @@ impl Lease {
 
     /// Tells the policy what came of the request.
     pub fn learn(&self, answer: &Answer) {
-        let Seat { pool, kind } = &*self.seat;
-        (kind.learn)(pool, self.index, self.in_flight, answer);
+        let Seat { pool, learn } = &*self.seat;
+        learn(pool, self.index, self.in_flight, answer);
     }
 
     /// The endpoint.
