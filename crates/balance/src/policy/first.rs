@@ -8,6 +8,7 @@ pub(super) const KIND: PolicyKind = PolicyKind {
     name: "first",
     summary: "The first endpoint of the list until it is at `max_requests`, then the next, so \
               that those at the end can be switched off. Weights are ignored, except 0.",
+    has_key: false,
     build: |_, _| Box::new(First),
     learn: learn_nothing,
 };

@@ -10,6 +10,7 @@ pub(super) const KIND: PolicyKind = PolicyKind {
     name: "least_request",
     summary: "The endpoint with the fewest requests in flight for its weight; in large pools the \
               better of two drawn at random.",
+    has_key: false,
     build: |_, _| Box::new(LeastRequest),
     learn: learn_nothing,
 };

@@ -36,6 +36,8 @@ pub struct PolicyKind {
     pub name: &'static str,
     /// One sentence for the docs.
     pub summary: &'static str,
+    /// True if it goes by [`crate::Wanted::key`]: only then is the key worked out.
+    pub has_key: bool,
     /// Makes the state that a worker keeps for a pool.
     pub build: fn(&PolicySettings, &[Endpoint]) -> Box<dyn Policy>,
     /// Takes what came of a request that was sent to the endpoint of this index, with so many

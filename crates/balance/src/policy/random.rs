@@ -7,6 +7,7 @@ use super::{Candidates, Policy, PolicyKind, learn_nothing};
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "random",
     summary: "Any endpoint, as likely as its weight says.",
+    has_key: false,
     build: |_, _| Box::new(Random),
     learn: learn_nothing,
 };

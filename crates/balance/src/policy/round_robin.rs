@@ -7,6 +7,7 @@ use super::{Candidates, Policy, PolicyKind, learn_nothing};
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "round_robin",
     summary: "Each endpoint in its turn, as often as its weight says, evenly interleaved.",
+    has_key: false,
     build: |_, _| Box::new(RoundRobin::default()),
     learn: learn_nothing,
 };
