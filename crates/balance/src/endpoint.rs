@@ -40,6 +40,10 @@ pub struct Endpoint {
 /// No moment.
 pub(crate) const NEVER: u64 = u64::MAX;
 
+/// Set in `failures_in_row` from the end of an ejection until a request has shown whether it was
+/// long enough. There because a success clears it together with the failures, at no cost.
+const ON_TRIAL: u32 = 1 << 31;
+
 /// What every request writes: one cache line an endpoint, so that two endpoints never share one.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -51,7 +55,7 @@ pub struct LoadLine {
     pub(crate) in_flight_max: AtomicU32,
     /// When the endpoint was picked last, in µs of the pool's time; breaks ties.
     pub(crate) picked_at: AtomicU64,
-    /// Failures since the last success.
+    /// Failures since the last success, and [`ON_TRIAL`].
     failures_in_row: AtomicU32,
     /// Those of them that came after a connection was there.
     connected_failures_in_row: AtomicU32,
@@ -210,12 +214,23 @@ impl LoadLine {
 
     /// No connection could be made. Returns the failures in a row, this one included.
     pub fn record_connect_failure(&self) -> u32 {
-        self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1
+        (self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1) & !ON_TRIAL
+    }
+
+    /// The next request shows whether the endpoint works again: until one has succeeded
+    /// [`Self::is_on_trial`].
+    pub fn begin_trial(&self) {
+        self.failures_in_row.fetch_or(ON_TRIAL, Ordering::Relaxed);
+    }
+
+    /// True if an ejection is over and no request has succeeded since.
+    pub fn is_on_trial(&self) -> bool {
+        self.failures_in_row.load(Ordering::Relaxed) & ON_TRIAL != 0
     }
 
     /// Failures since the last success.
     pub fn failures_in_row(&self) -> u32 {
-        self.failures_in_row.load(Ordering::Relaxed)
+        self.failures_in_row.load(Ordering::Relaxed) & !ON_TRIAL
     }
 
     /// True while each failure in the row was a connect failure.
@@ -240,6 +255,20 @@ mod tests {
         assert_eq!(load.failures_in_row(), 0);
         assert_eq!(load.record_connect_failure(), 1);
         assert!(load.only_connect_failures());
+    }
+
+    #[test]
+    fn a_trial_lasts_until_a_success_and_is_no_failure() {
+        let load = LoadLine::new(None);
+        assert!(!load.is_on_trial());
+        load.begin_trial();
+        assert!(load.is_on_trial());
+        assert_eq!(load.failures_in_row(), 0);
+        assert_eq!(load.record_failure(), 1);
+        assert!(load.is_on_trial());
+        load.record_success();
+        assert!(!load.is_on_trial());
+        assert_eq!(load.failures_in_row(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! [`Health`] turns probes and live failures into the [`Availability`] that picks go by.
 
 mod address;
+mod hash;
 mod settings;
 
 mod endpoint;
@@ -25,6 +26,7 @@ mod policy;
 mod queue;
 mod retry;
 
+mod feed;
 mod health;
 
 #[cfg(test)]
@@ -33,8 +35,13 @@ mod fixture;
 pub use address::Address;
 pub use balancer::{Balancer, Lease, Pick, Why};
 pub use endpoint::{AdminState, Availability, Endpoint, LoadLine};
+pub use feed::{
+    AgentWeight, AgentWords, load_report, parse_agent_words, parse_load_body, parse_load_metrics,
+};
+pub use hash::hash_key;
 pub use health::{
-    Cause, Evidence, Health, HealthState, LiveEvidence, ProbeFailure, Transition, may_eject,
+    Cause, Evidence, Health, HealthState, LiveEvidence, Outlier, ProbeFailure, Tally, Transition,
+    may_eject, outliers,
 };
 pub use load_state::{LoadReport, LoadWord};
 pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind, learn_nothing};

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::adaptive::Classes;
+use crate::endpoint::NEVER;
 use crate::load_state::{LoadReport, LoadWord};
+use crate::rotation::{WEIGHT_ONE, weight_now};
 use crate::{
     AdminState, Availability, Endpoint, EndpointSettings, PoolSettings, Queue, RetryBudget,
+    slow_start,
 };
 
 /// A pool: its endpoints and what all workers must agree on.
@@ -76,6 +79,29 @@ impl Pool {
             .ramp_since
             .store(since, Ordering::Relaxed);
         self.changed();
+    }
+
+    /// Keeps the endpoint's share where it was `by` ago, if it is in slow start.
+    pub fn hold_slow_start(&self, index: usize, by: Duration) {
+        let since = &self.endpoints[index].ramp_since;
+        let later = |since: u64| (since != NEVER).then(|| since + by.as_micros() as u64);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        if since.fetch_update(set, fetch, later).is_ok() {
+            self.changed();
+        }
+    }
+
+    /// The part of its share that slow start leaves the endpoint; `None` if it has all.
+    pub fn slow_start(&self, index: usize, now: Instant) -> Option<f64> {
+        let settings = self.settings.slow_start.as_ref()?;
+        let since = self.endpoints[index].ramp_since.load(Ordering::Relaxed);
+        slow_start::factor(settings, since, self.micros(now)).map(|(factor, _)| factor)
+    }
+
+    /// The endpoint's weight as it counts now, slow start and its agent's percentage included.
+    pub fn weight(&self, index: usize, now: Instant) -> f64 {
+        let (weight, _) = weight_now(&self.endpoints[index], self, self.micros(now));
+        f64::from(weight) / f64::from(WEIGHT_ONE)
     }
 
     /// Only this part of the endpoint's weight counts from now on, in percent.

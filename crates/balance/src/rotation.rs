@@ -201,7 +201,7 @@ impl Rotation {
 }
 
 /// The weight of an endpoint now, in parts of [`WEIGHT_ONE`], and when it will have changed.
-fn weight_now(endpoint: &Endpoint, pool: &Pool, now: u64) -> (u32, u64) {
+pub(crate) fn weight_now(endpoint: &Endpoint, pool: &Pool, now: u64) -> (u32, u64) {
     let percent = endpoint.weight_percent.load(Ordering::Relaxed);
     let full = endpoint.weight * WEIGHT_ONE * percent / 100;
     let (Some(settings), true) = (&pool.settings.slow_start, full > 0) else {

@@ -102,7 +102,7 @@ impl HealthBoard {
                 targets[target].members.push(place);
                 target
             });
-            let health = Health::new(check.clone(), pool.settings.outlier.clone());
+            let health = Health::new(&pool.settings);
             pool.set_availability(place.endpoint, health.availability());
             Watched {
                 health,

@@ -49,6 +49,19 @@ pub enum Event {
         /// What was seen, for people.
         evidence: Option<String>,
     },
+    /// What an endpoint says of its own load, or a refusal of work, changed its standing.
+    EndpointLoad {
+        /// The pool's name.
+        pool: String,
+        /// The endpoint's name.
+        endpoint: String,
+        /// The load state that ended: `normal`, `busy` or `full`.
+        from: &'static str,
+        /// The load state that began.
+        to: &'static str,
+        /// 1.0 is all that it can do; finite; `None` if it does not say.
+        utilization: Option<f32>,
+    },
     /// A worker ended although nobody asked it to.
     WorkerFailed {
         /// Its number.
@@ -170,6 +183,22 @@ impl Event {
                     object.string("evidence", evidence);
                 }
             }
+            Self::EndpointLoad {
+                pool,
+                endpoint,
+                from,
+                to,
+                utilization,
+            } => {
+                object.string("event", "endpoint_load");
+                object.string("pool", pool);
+                object.string("endpoint", endpoint);
+                object.string("from", from);
+                object.string("to", to);
+                if let Some(utilization) = utilization {
+                    object.ratio("utilization", *utilization);
+                }
+            }
             Self::WorkerFailed { worker, reason } => {
                 object.string("event", "worker_failed");
                 object.number("worker", *worker as u64);
@@ -221,6 +250,19 @@ impl fmt::Display for Event {
                 }
                 match evidence {
                     Some(evidence) => write!(f, " ({evidence})"),
+                    None => Ok(()),
+                }
+            }
+            Self::EndpointLoad {
+                pool,
+                endpoint,
+                from,
+                to,
+                utilization,
+            } => {
+                write!(f, "endpoint {pool}/{endpoint} {from} → {to}: load")?;
+                match utilization {
+                    Some(score) => write!(f, " ({:.0} % utilized)", score * 100.0),
                     None => Ok(()),
                 }
             }
@@ -291,6 +333,33 @@ mod tests {
                 "evidence": "connection refused",
             })
         );
+    }
+
+    #[test]
+    fn a_change_of_load_tells_the_utilization_if_it_is_known() {
+        let event = |utilization, format| {
+            let event = Event::EndpointLoad {
+                pool: "app".into(),
+                endpoint: "blue".into(),
+                from: "normal",
+                to: "busy",
+                utilization,
+            };
+            let mut line = Vec::new();
+            event.write(format, UNIX_EPOCH, &mut line);
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(
+            event(Some(1.1), EventFormat::Text),
+            "1970-01-01T00:00:00.000Z endpoint app/blue normal → busy: load (110 % utilized)\n"
+        );
+        assert_eq!(
+            event(Some(1.1), EventFormat::Json),
+            "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"event\":\"endpoint_load\",\"pool\":\"app\",\
+             \"endpoint\":\"blue\",\"from\":\"normal\",\"to\":\"busy\",\"utilization\":1.10}\n"
+        );
+        assert!(event(None, EventFormat::Text).ends_with("normal → busy: load\n"));
+        assert!(event(None, EventFormat::Json).ends_with("\"to\":\"busy\"}\n"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Writing JSON objects into a byte buffer, without a tree in between.
 
+use std::io::Write;
 use std::time::Duration;
 
 /// An object being written. Members go out in the order of the calls; keys are ours and need no
@@ -50,6 +51,13 @@ impl<'a> Object<'a> {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(value);
         self.key(key).extend_from_slice(digits.as_bytes());
+    }
+
+    /// A ratio with two decimals. It must be finite: JSON has no other numbers.
+    pub(crate) fn ratio(&mut self, key: &str, value: f32) {
+        debug_assert!(value.is_finite(), "{value} is no JSON number");
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.key(key), "{value:.2}");
     }
 
     /// Seconds with six decimals.

@@ -30,7 +30,7 @@ pub use entry::{Attempt, Entry, Phases};
 pub use event::{Event, EventFormat, Events};
 pub use exposition::{Encoder, Family};
 pub use metrics::{
-    ByClass, EndpointMetrics, ListenerMetrics, PoolMetrics, PoolShape, Registry, RouteMetrics,
-    Shape, WorkerMetrics,
+    Blame, ByClass, EndpointMetrics, ListenerMetrics, OutcomeShape, PoolMetrics, PoolShape,
+    Registry, RouteMetrics, Shape, WorkerMetrics,
 };
 pub use timestamp::Timestamp;

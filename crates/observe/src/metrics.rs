@@ -19,8 +19,28 @@ pub struct Shape {
     pub pools: Vec<PoolShape>,
     /// The word of each failure, by its number.
     pub failures: &'static [&'static str],
-    /// The word of each outcome of an attempt, by its number.
-    pub outcomes: &'static [&'static str],
+    /// Each outcome of an attempt, by its number.
+    pub outcomes: &'static [OutcomeShape],
+}
+
+/// A way in which an attempt can end.
+#[derive(Debug, Clone, Copy)]
+pub struct OutcomeShape {
+    /// Its word.
+    pub word: &'static str,
+    /// What it says about the endpoint.
+    pub blame: Blame,
+}
+
+/// What an outcome says about the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// It did well.
+    Success,
+    /// It failed.
+    Failure,
+    /// Nothing.
+    Nothing,
 }
 
 /// A pool's names.
@@ -190,6 +210,18 @@ impl Registry {
             .sum()
     }
 
+    /// Attempts at an endpoint so far, over all workers, that say `blame`.
+    pub fn attempts(&self, pool: usize, endpoint: usize, blame: Blame) -> u64 {
+        self.sum(|worker| {
+            let attempts = worker.pools[pool].endpoints[endpoint].attempts.iter();
+            let outcomes = attempts.zip(self.shape.outcomes);
+            outcomes
+                .filter(|(_, outcome)| outcome.blame == blame)
+                .map(|(count, _)| count.value())
+                .sum()
+        })
+    }
+
     /// The page of metrics in Prometheus text format; `extra` appends families that others know.
     pub fn render(&self, extra: impl FnOnce(&mut Encoder)) -> String {
         let mut page = Page {
@@ -214,16 +246,16 @@ impl Registry {
 
 impl WorkerMetrics {
     fn new(shape: &Shape) -> Self {
-        let counters = |names: &[&str]| names.iter().map(|_| Counter::default()).collect();
+        let counters = |count| (0..count).map(|_| Counter::default()).collect();
         let route = |_: &String| RouteMetrics {
             requests: ByClass::default(),
             first_byte: Histogram::default(),
             total: Histogram::default(),
-            failures: counters(shape.failures),
+            failures: counters(shape.failures.len()),
         };
         let endpoint = |_: &String| EndpointMetrics {
             requests: ByClass::default(),
-            attempts: counters(shape.outcomes),
+            attempts: counters(shape.outcomes.len()),
             first_byte: Histogram::default(),
             connections_opened: Counter::default(),
             connections_reused: Counter::default(),
@@ -462,7 +494,7 @@ impl Page<'_> {
             for (number, outcome) in self.shape.outcomes.iter().enumerate() {
                 let value = sum(&self.workers, |worker| &place.of(worker).attempts[number]);
                 let [pool, endpoint] = place.labels;
-                family.sample(&[pool, endpoint, ("outcome", outcome)], value);
+                family.sample(&[pool, endpoint, ("outcome", outcome.word)], value);
             }
         }
 
@@ -576,6 +608,21 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const OUTCOMES: [OutcomeShape; 3] = [
+        OutcomeShape {
+            word: "ok",
+            blame: Blame::Success,
+        },
+        OutcomeShape {
+            word: "reset",
+            blame: Blame::Failure,
+        },
+        OutcomeShape {
+            word: "timeout",
+            blame: Blame::Failure,
+        },
+    ];
+
     fn registry() -> Arc<Registry> {
         Registry::new(Shape {
             listeners: vec!["web".into()],
@@ -585,7 +632,7 @@ mod tests {
                 endpoints: vec!["blue".into(), "green".into()],
             }],
             failures: &["connection_timeout"],
-            outcomes: &["ok", "reset"],
+            outcomes: &OUTCOMES,
         })
     }
 
@@ -643,6 +690,21 @@ mod tests {
             20
         );
         assert_eq!(registry.worker_count(), 2);
+    }
+
+    #[test]
+    fn attempts_are_added_up_by_blame() {
+        let registry = registry();
+        for worker in [registry.worker(), registry.worker()] {
+            let attempts = &worker.pools[0].endpoints[1].attempts;
+            attempts[0].add(5);
+            attempts[1].add(2);
+            attempts[2].add(1);
+        }
+        let attempts = |blame| registry.attempts(0, 1, blame);
+        assert_eq!(attempts(Blame::Success), 10);
+        assert_eq!(attempts(Blame::Failure), 6);
+        assert_eq!(attempts(Blame::Nothing), 0);
     }
 
     #[test]

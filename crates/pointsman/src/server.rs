@@ -11,7 +11,7 @@ use config::{AccessLogSink, Snapshot};
 use control::{Control, ControlInput, ListenerView};
 use net::Listening;
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
-use proxy::{Drain, FAILURE_WORDS, OUTCOME_WORDS, Plan, WorkerInput, Workers};
+use proxy::{Drain, FAILURE_WORDS, OUTCOMES, Plan, WorkerInput, Workers};
 use tokio::sync::{mpsc, watch};
 
 use crate::bind::{bind_admin, bind_listeners};
@@ -274,7 +274,7 @@ fn shape(snapshot: &Snapshot) -> Shape {
             .collect(),
         pools: snapshot.pools.iter().map(pool).collect(),
         failures: FAILURE_WORDS,
-        outcomes: OUTCOME_WORDS,
+        outcomes: OUTCOMES,
     }
 }
 

@@ -27,6 +27,6 @@ mod headers;
 mod workers;
 
 pub use failure::FAILURE_WORDS;
-pub use record::OUTCOME_WORDS;
+pub use record::OUTCOMES;
 pub use worker::{Plan, WorkerInput, run};
 pub use workers::{Drain, Mailbox, Workers};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use balance::{Answer, Evidence, Lease, LiveEvidence, Why};
 use message::{RequestHead, Status};
-use observe::{Attempt, Entry, Phases};
+use observe::{Attempt, Blame, Entry, OutcomeShape, Phases};
 
 use crate::attempt::outcome_of;
 use crate::client::Client;
@@ -34,27 +34,31 @@ pub(crate) enum Outcome {
     Stale,
 }
 
-/// The words of [`Outcome`], by number.
-pub const OUTCOME_WORDS: &[&str] = &[
-    "ok",
-    "server_error",
-    "refused",
-    "connect_failed",
-    "reset",
-    "timeout",
-    "bad_response",
-    "abandoned",
-    "stale",
+/// The word of each [`Outcome`] and what it says about the endpoint, by number.
+pub const OUTCOMES: &[OutcomeShape] = &[
+    outcome("ok", Blame::Success),
+    outcome("server_error", Blame::Failure),
+    outcome("refused", Blame::Failure),
+    outcome("connect_failed", Blame::Failure),
+    outcome("reset", Blame::Failure),
+    outcome("timeout", Blame::Failure),
+    outcome("bad_response", Blame::Failure),
+    outcome("abandoned", Blame::Nothing),
+    outcome("stale", Blame::Nothing),
 ];
+
+const fn outcome(word: &'static str, blame: Blame) -> OutcomeShape {
+    OutcomeShape { word, blame }
+}
 
 impl Outcome {
     fn word(self) -> &'static str {
-        OUTCOME_WORDS[self as usize]
+        OUTCOMES[self as usize].word
     }
 
     /// True if the endpoint is to blame.
     fn is_failure(self) -> bool {
-        !matches!(self, Self::Ok | Self::Abandoned | Self::Stale)
+        OUTCOMES[self as usize].blame == Blame::Failure
     }
 }
 
@@ -399,8 +403,10 @@ fn sample(worker: &Worker, pool: usize, lease: &Lease, outcome: Outcome) {
         tell(Evidence::LiveRefused);
     }
     let threshold = worker.plan.pools[pool].settings.outlier.consecutive;
-    if threshold.is_some_and(|threshold| in_row >= threshold.get()) {
-        let connect_only = load.only_connect_failures();
+    let connect_only = load.only_connect_failures();
+    if load.is_on_trial() {
+        tell(Evidence::TrialFailed { connect_only });
+    } else if threshold.is_some_and(|threshold| in_row >= threshold.get()) {
         tell(Evidence::LiveFailures {
             in_row,
             connect_only,

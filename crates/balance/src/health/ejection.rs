@@ -1,14 +1,14 @@
-//! Passive ejection: an endpoint whose live requests fail in a row is taken out for a while.
+//! Passive ejection: an endpoint whose live requests fail is taken out for a while.
 
 use std::time::Instant;
 
-use super::Evidence;
+use super::{Cause, Evidence};
 use crate::{Check, CheckKind, OutlierSettings};
 
 /// Ejections of one endpoint.
 ///
-/// After one is over the endpoint is back on trial: the load line still holds the failures in a
-/// row, so that a single further failure ejects again, for twice as long.
+/// After one is over the endpoint is on trial (see [`crate::LoadLine::begin_trial`]): if its next
+/// request fails it is ejected again at once, for twice as long.
 #[derive(Debug)]
 pub(super) struct Ejection {
     settings: OutlierSettings,
@@ -32,21 +32,27 @@ impl Ejection {
         }
     }
 
-    /// True if `evidence` is enough for an ejection, which has then begun.
-    pub(super) fn begin(&mut self, evidence: Evidence, now: Instant) -> bool {
-        let Evidence::LiveFailures {
-            in_row: failures,
-            connect_only,
-        } = evidence
-        else {
-            return false;
+    /// The rule by which `evidence` is enough for an ejection, which has then begun.
+    pub(super) fn begin(&mut self, evidence: Evidence, now: Instant) -> Option<Cause> {
+        let (cause, connect_only) = match evidence {
+            Evidence::LiveFailures {
+                in_row,
+                connect_only,
+            } if self
+                .settings
+                .consecutive
+                .is_some_and(|enough| in_row >= enough.get()) =>
+            {
+                (Cause::ConsecutiveFailures, connect_only)
+            }
+            Evidence::TrialFailed { connect_only } if self.ended_at.is_some() => {
+                (Cause::TrialFailed, connect_only)
+            }
+            Evidence::LowSuccessRate { .. } => (Cause::SuccessRate, false),
+            _ => return None,
         };
-        let enough = self
-            .settings
-            .consecutive
-            .is_some_and(|enough| failures >= enough.get());
-        if self.until.is_some() || !enough {
-            return false;
+        if self.until.is_some() {
+            return None;
         }
         // As long as the longest ejection without another one counts as quiet: shorter, and an
         // endpoint that fails only under load would start from the beginning each time.
@@ -64,7 +70,7 @@ impl Ejection {
         self.until = Some(now + doubled.min(self.settings.ejection_max));
         self.connect_only = connect_only;
         self.in_row = self.in_row.saturating_add(1);
-        true
+        Some(cause)
     }
 
     pub(super) fn end(&mut self, now: Instant) {

@@ -21,6 +21,20 @@ pub enum Evidence {
         /// True if in each of them no connection could be made.
         connect_only: bool,
     },
+    /// A live request failed, and was the first after an ejection.
+    TrialFailed {
+        /// True if no connection could be made.
+        connect_only: bool,
+    },
+    /// Live requests succeed much more rarely than those of the endpoint's peers.
+    LowSuccessRate {
+        /// How many there were.
+        requests: u32,
+        /// How many of a hundred succeeded.
+        percent: u8,
+        /// The mean of all endpoints that had enough requests.
+        mean_percent: u8,
+    },
 }
 
 /// What a worker saw of an endpoint; sent to the health board.
@@ -87,6 +101,10 @@ pub enum Cause {
     SlowStartOver,
     /// Live requests failed in a row.
     ConsecutiveFailures,
+    /// The first live request after an ejection failed.
+    TrialFailed,
+    /// Live requests failed much more often than those of the others.
+    SuccessRate,
     /// The time of the ejection is over.
     EjectionOver,
     /// A probe succeeded that does what failed.
@@ -94,6 +112,13 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Those that eject.
+    pub const EJECTIONS: [Self; 3] = [
+        Self::ConsecutiveFailures,
+        Self::TrialFailed,
+        Self::SuccessRate,
+    ];
+
     /// The word in events and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -105,6 +130,8 @@ impl Cause {
             Self::ProbesSucceeded => "probes_succeeded",
             Self::SlowStartOver => "slow_start_over",
             Self::ConsecutiveFailures => "consecutive_failures",
+            Self::TrialFailed => "trial_failed",
+            Self::SuccessRate => "success_rate",
             Self::EjectionOver => "ejection_over",
             Self::ProbeEndedEjection => "probe_ended_ejection",
         }
@@ -130,6 +157,21 @@ impl fmt::Display for Evidence {
             } => {
                 write!(f, "{in_row} failed requests in a row")
             }
+            Self::TrialFailed { connect_only: true } => {
+                f.write_str("connect failed right after an ejection")
+            }
+            Self::TrialFailed {
+                connect_only: false,
+            } => f.write_str("request failed right after an ejection"),
+            Self::LowSuccessRate {
+                requests,
+                percent,
+                mean_percent,
+            } => write!(
+                f,
+                "{percent} % of {requests} requests succeeded, {mean_percent} % at the average \
+                 endpoint"
+            ),
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod ejection;
 mod evidence;
+mod success_rate;
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
@@ -20,10 +21,11 @@ use std::time::{Duration, Instant};
 
 use ejection::Ejection;
 
-use crate::{Availability, Check, CheckKind, OutlierSettings};
+use crate::{Availability, Check, CheckKind, PoolSettings, SlowStartSettings};
 
 pub use ejection::may_eject;
 pub use evidence::{Cause, Evidence, LiveEvidence, ProbeFailure, Transition};
+pub use success_rate::{Outlier, Tally, outliers};
 
 /// What active checks say.
 ///
@@ -32,7 +34,7 @@ pub use evidence::{Cause, Evidence, LiveEvidence, ProbeFailure, Transition};
 ///  unknown ────────────────▶ up ────────────────▶ suspect
 ///     │                      ▲  ◀────────────────    │
 ///     │                      │       success         │
-///     │ fall                 │ 10 s                  │ fall
+///     │ fall                 │ window                │ fall
 ///     │ failures             │                       │ failures
 ///     │                  recovering                  │
 ///     │                   │      ▲                   │
@@ -41,7 +43,7 @@ pub use evidence::{Cause, Evidence, LiveEvidence, ProbeFailure, Transition};
 ///     └──────────────────▶  down  ◀──────────────────┘
 /// ```
 ///
-/// Failures and successes are counted in a row. From every state but down, a refused live connect
+/// The window is that of slow start. Failures and successes are counted in a row. From every state but down, a refused live connect
 /// together with a failed probe leads to down at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthState {
@@ -71,6 +73,8 @@ pub struct Health {
     probe_failed_at: Option<Instant>,
     /// When a live connect was refused; `None` if a probe succeeded since.
     live_refused_at: Option<Instant>,
+    /// How long recovering takes.
+    trial: Duration,
     /// When recovering is over.
     recovered_at: Option<Instant>,
     ejection: Ejection,
@@ -82,12 +86,15 @@ const UNDECIDED_INTERVAL: Duration = Duration::from_millis(500);
 /// From probe to probe of an endpoint long down, unless the check's own interval is longer. With
 /// jitter and a confirming probe it still gets traffic within 10 s of coming back.
 const DOWN_INTERVAL_MAX: Duration = Duration::from_secs(8);
-/// How long an endpoint is on trial after it was down.
+/// How long an endpoint is on trial after it was down, where slow start does not say.
 const RECOVERING_WINDOW: Duration = Duration::from_secs(10);
 
 impl Health {
-    /// Of an endpoint that nothing is known of. Without active checks it counts as up.
-    pub fn new(check: Check, outlier: OutlierSettings) -> Self {
+    /// Of an endpoint, in a pool of these settings, that nothing is known of. Without active
+    /// checks it counts as up.
+    pub fn new(settings: &PoolSettings) -> Self {
+        let check = settings.check.clone();
+        let window = |slow_start: &SlowStartSettings| slow_start.window;
         let state = match check.kind {
             CheckKind::Off => HealthState::Up,
             CheckKind::Tcp | CheckKind::TcpExpect { .. } | CheckKind::Http { .. } => {
@@ -103,32 +110,45 @@ impl Health {
             last_failure: None,
             probe_failed_at: None,
             live_refused_at: None,
+            trial: settings
+                .slow_start
+                .as_ref()
+                .map_or(RECOVERING_WINDOW, window),
             recovered_at: None,
-            ejection: Ejection::new(outlier),
+            ejection: Ejection::new(settings.outlier.clone()),
         }
     }
 
-    /// Takes what was observed. Live failures in a row are for [`Self::eject`], and change nothing
-    /// here.
+    /// Takes what was observed. What ejects is for [`Self::eject`], and changes nothing here.
     pub fn receive(&mut self, evidence: Evidence, now: Instant) -> Option<Transition> {
         let from = self.standing();
         let cause = match evidence {
             Evidence::ProbeSucceeded => self.receive_success(now),
             Evidence::ProbeFailed(failure) => self.receive_failure(failure, now),
             Evidence::LiveRefused => self.receive_refusal(now),
-            Evidence::ProbeLate | Evidence::LiveFailures { .. } => None,
+            Evidence::ProbeLate
+            | Evidence::LiveFailures { .. }
+            | Evidence::TrialFailed { .. }
+            | Evidence::LowSuccessRate { .. } => None,
         };
         self.transition(from, cause?, Some(evidence), now)
     }
 
-    /// Takes the endpoint out for a while, if `evidence` is live failures, enough of them, and it
-    /// is not out already. The caller knows the pool, and has asked [`may_eject`].
+    /// Takes the endpoint out for a while, if `evidence` is enough and it is not out already. The
+    /// caller knows the pool, and has asked [`may_eject`]; after the ejection it has
+    /// [`crate::LoadLine::begin_trial`] called.
     pub fn eject(&mut self, evidence: Evidence, now: Instant) -> Option<Transition> {
         let from = self.standing();
-        if self.state == HealthState::Down || !self.ejection.begin(evidence, now) {
+        if self.state == HealthState::Down {
             return None;
         }
-        self.transition(from, Cause::ConsecutiveFailures, Some(evidence), now)
+        let cause = self.ejection.begin(evidence, now)?;
+        self.transition(from, cause, Some(evidence), now)
+    }
+
+    /// Prolongs recovering by `by`, if the endpoint is: its slow start does not go on as planned.
+    pub fn prolong_recovering(&mut self, by: Duration) {
+        self.recovered_at = self.recovered_at.map(|at| at + by);
     }
 
     /// When to call [`Self::expire`], if nothing is received before. `None`: never.
@@ -237,7 +257,7 @@ impl Health {
             }
             HealthState::Down if self.successes_in_row >= self.check.rise.get() => {
                 self.state = HealthState::Recovering;
-                self.recovered_at = Some(now + RECOVERING_WINDOW);
+                self.recovered_at = Some(now + self.trial);
                 Some(Cause::ProbesSucceeded)
             }
             HealthState::Up | HealthState::Down | HealthState::Recovering => None,

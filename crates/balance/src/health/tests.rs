@@ -8,6 +8,13 @@ use super::*;
 const REFUSED: Evidence = Evidence::ProbeFailed(ProbeFailure::Refused);
 const SECOND: Duration = Duration::from_secs(1);
 
+fn checked(check: Check) -> PoolSettings {
+    PoolSettings {
+        check,
+        ..PoolSettings::new("app")
+    }
+}
+
 /// A health whose clock the test moves. The check is the default but for its kind.
 struct Patient {
     health: Health,
@@ -20,7 +27,7 @@ impl Patient {
             kind,
             ..Check::default()
         };
-        let health = Health::new(check, OutlierSettings::default());
+        let health = Health::new(&checked(check));
         Self {
             health,
             now: Instant::now(),
@@ -143,7 +150,7 @@ fn with_a_fall_of_one_there_is_no_suspect() {
         fall: NonZeroU32::MIN,
         ..Check::default()
     };
-    let mut health = Health::new(check, OutlierSettings::default());
+    let mut health = Health::new(&checked(check));
     let now = Instant::now();
     health.receive(Evidence::ProbeSucceeded, now);
     let change = health.receive(REFUSED, now).expect("one failure is enough");
@@ -276,7 +283,7 @@ fn an_interval_shorter_or_longer_than_ours_is_kept_to() {
             interval,
             ..Check::default()
         };
-        let mut health = Health::new(check, OutlierSettings::default());
+        let mut health = Health::new(&checked(check));
         let now = Instant::now();
         assert_eq!(
             health.next_probe_in(),
@@ -311,11 +318,9 @@ fn an_ejection_needs_enough_failures_in_a_row() {
     assert_eq!(patient.health.availability(), Availability::Down);
     assert_eq!(patient.eject(false), None, "it is out already");
 
-    let outlier = OutlierSettings {
-        consecutive: None,
-        ..OutlierSettings::default()
-    };
-    let mut off = Health::new(Check::default(), outlier);
+    let mut settings = checked(Check::default());
+    settings.outlier.consecutive = None;
+    let mut off = Health::new(&settings);
     let many = Evidence::LiveFailures {
         in_row: 99,
         connect_only: false,
@@ -382,6 +387,62 @@ fn going_down_clears_an_ejection() {
     assert!(!patient.health.is_ejected());
     assert_eq!(patient.rest(), None);
     assert_eq!(patient.eject(false), None, "it is out already");
+}
+
+#[test]
+fn a_request_that_fails_right_after_an_ejection_ejects_again_for_twice_as_long() {
+    let failed = Evidence::TrialFailed {
+        connect_only: false,
+    };
+    let mut patient = Patient::up(CheckKind::Tcp);
+    assert_eq!(patient.health.eject(failed, patient.now), None);
+    patient.eject(false);
+    patient.wait(SECOND);
+    patient.expire();
+    let change = patient.health.eject(failed, patient.now);
+    let words = Patient::words(change);
+    assert_eq!(words, Some(("up", "ejected", Cause::TrialFailed)));
+    assert_eq!(patient.rest(), Some(2 * SECOND));
+}
+
+#[test]
+fn a_low_success_rate_ejects_and_a_connect_does_not_disprove_it() {
+    let rate = Evidence::LowSuccessRate {
+        requests: 100,
+        percent: 40,
+        mean_percent: 90,
+    };
+    for (kind, ends) in [(CheckKind::Tcp, false), (http(), true)] {
+        let mut patient = Patient::up(kind);
+        let words = Patient::words(patient.health.eject(rate, patient.now));
+        assert_eq!(words, Some(("up", "ejected", Cause::SuccessRate)));
+        assert_eq!(patient.rest(), Some(SECOND));
+        patient.receive(Evidence::ProbeSucceeded);
+        assert_eq!(patient.health.is_ejected(), !ends);
+    }
+}
+
+#[test]
+fn recovering_takes_as_long_as_slow_start_and_longer_if_that_is_held() {
+    let mut settings = checked(Check::default());
+    settings.slow_start = Some(SlowStartSettings {
+        window: 3 * SECOND,
+        ..SlowStartSettings::default()
+    });
+    let mut patient = Patient {
+        health: Health::new(&settings),
+        now: Instant::now(),
+    };
+    for _ in 0..3 {
+        patient.receive(REFUSED);
+    }
+    patient.receive(Evidence::ProbeSucceeded);
+    patient.health.prolong_recovering(SECOND);
+    assert_eq!(patient.rest(), None, "it is down");
+    patient.receive(Evidence::ProbeSucceeded);
+    assert_eq!(patient.rest(), Some(3 * SECOND));
+    patient.health.prolong_recovering(SECOND);
+    assert_eq!(patient.rest(), Some(4 * SECOND));
 }
 
 #[test]
@@ -453,6 +514,13 @@ fn step() -> impl Strategy<Value = Step> {
             in_row,
             connect_only,
         });
+    let low = Just(Evidence::LowSuccessRate {
+        requests: 20,
+        percent: 0,
+        mean_percent: 99,
+    });
+    let trial = any::<bool>().prop_map(|connect_only| Evidence::TrialFailed { connect_only });
+    let failures = prop_oneof![failures, low, trial];
     prop_oneof![
         4 => evidence.prop_map(Step::Receive),
         1 => failures.prop_map(Step::Eject),

@@ -12,7 +12,7 @@ use balance::{
     OutlierSettings, Pool, PoolSettings, StatusRange,
 };
 use control::{Control, ControlInput, ListenerView};
-use observe::{EventFormat, Events, PoolShape, Registry, Shape, WorkerMetrics};
+use observe::{Blame, EventFormat, Events, OutcomeShape, PoolShape, Registry, Shape, WorkerMetrics};
 use testkit::{Client, Response, poll_until};
 use tokio::sync::mpsc;
 
@@ -184,7 +184,16 @@ fn shape(pools: &[Arc<Pool>]) -> Shape {
         routes: vec!["default".into(), "odd \"name\"\\".into()],
         pools: pools.iter().map(pool).collect(),
         failures: &["destination_unavailable", "connection_timeout"],
-        outcomes: &["ok", "reset"],
+        outcomes: &[
+            OutcomeShape {
+                word: "ok",
+                blame: Blame::Success,
+            },
+            OutcomeShape {
+                word: "reset",
+                blame: Blame::Failure,
+            },
+        ],
     }
 }
 
