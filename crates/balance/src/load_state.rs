@@ -1,6 +1,7 @@
 //! Busy is not down: what an endpoint says of its own load, as one score.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::endpoint::NEVER;
 
@@ -38,6 +39,8 @@ pub(crate) struct LoadState {
     /// In µs of the pool's time, like all moments here.
     utilization_until: AtomicU64,
     full_until: AtomicU64,
+    /// When the last report in a response came.
+    reported_at: AtomicU64,
 }
 
 impl Default for LoadState {
@@ -46,6 +49,7 @@ impl Default for LoadState {
             utilization: AtomicU32::new(0),
             utilization_until: AtomicU64::new(0),
             full_until: AtomicU64::new(0),
+            reported_at: AtomicU64::new(NEVER),
         }
     }
 }
@@ -61,6 +65,13 @@ impl LoadState {
     /// Takes a refusal of work until `until`. A later one may be shorter.
     pub(crate) fn report_full(&self, until: u64) {
         self.full_until.store(until, Ordering::Relaxed);
+    }
+
+    /// A response brings a report: how long there was none. `None` for the first.
+    pub(crate) fn silence(&self, now: u64) -> Option<Duration> {
+        let before = self.reported_at.load(Ordering::Relaxed);
+        self.reported_at.store(now, Ordering::Relaxed);
+        (before != NEVER).then(|| Duration::from_micros(now.saturating_sub(before)))
     }
 
     /// The score, if there is one that is still good.
