@@ -1,5 +1,8 @@
 //! The endpoints of a pool in order of preference, as one worker last saw them.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
@@ -30,6 +33,8 @@ pub(crate) struct Rotation {
     pub(crate) has_open: bool,
     /// True if any endpoint is down.
     pub(crate) has_down: bool,
+    /// True if so few endpoints are up that health is ignored.
+    pub(crate) is_panic: bool,
 }
 
 /// Endpoints that a policy chooses among.
@@ -52,6 +57,8 @@ pub(crate) enum Standing {
     Open,
     /// Up and busy.
     Busy,
+    /// Up, but said that it takes no more for a while.
+    Full,
     /// Up, of weight 0.
     Weightless,
     /// Without a verdict.
@@ -139,8 +146,11 @@ impl Rotation {
             up += usize::from(endpoint.availability() == Availability::Up);
             let standing = match (endpoint.availability(), weight) {
                 (Availability::Up, 0) => Standing::Weightless,
-                (Availability::Up, _) if load == LoadWord::Normal => Standing::Open,
-                (Availability::Up, _) => Standing::Busy,
+                (Availability::Up, _) => match load {
+                    LoadWord::Normal => Standing::Open,
+                    LoadWord::Busy => Standing::Busy,
+                    LoadWord::Full => Standing::Full,
+                },
                 (Availability::Unknown, 0) => Standing::UnknownWeightless,
                 (Availability::Unknown, _) => Standing::Unknown,
                 (Availability::Down, 0) => Standing::DownWeightless,
@@ -149,8 +159,10 @@ impl Rotation {
             let is_far = endpoint.zone != pool.settings.zone && pool.settings.zone.is_some();
             places.push((standing, endpoint.tier, is_far, index));
         }
-        let is_panic = up * 100 < places.len() * usize::from(pool.settings.panic_percent);
-        if is_panic {
+        // To fail closed is to ask for no guesses when nothing is up.
+        self.is_panic = (up > 0 || !pool.settings.fail_closed)
+            && up * 100 < places.len() * usize::from(pool.settings.panic_percent);
+        if self.is_panic {
             for (standing, ..) in &mut places {
                 *standing = match *standing {
                     Standing::Down | Standing::Unknown => Standing::Open,
@@ -193,9 +205,12 @@ impl Rotation {
             .iter()
             .filter(|group| group.standing == Standing::Open)
             .count();
-        // The last level takes what is left.
-        if let Some(last) = self.groups[..self.levels].last_mut() {
-            last.begin_before = ALL;
+        // If there is not enough of all levels together, each bears its part of the want.
+        let levels = &mut self.groups[..self.levels];
+        let sum = levels.last().map_or(ALL, |level| level.begin_before);
+        for level in levels {
+            let scaled = u64::from(level.begin_before) * u64::from(ALL) / u64::from(sum);
+            level.begin_before = scaled as u32;
         }
     }
 }
@@ -228,7 +243,7 @@ impl Standing {
     pub(crate) fn why(self) -> Why {
         match self {
             Self::Open | Self::Weightless => Why::Policy,
-            Self::Busy => Why::Busy,
+            Self::Busy | Self::Full => Why::Busy,
             Self::Unknown | Self::UnknownWeightless => Why::OnlyUnknown,
             Self::Down | Self::DownWeightless => Why::FailOpen,
         }
