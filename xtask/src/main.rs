@@ -1,10 +1,13 @@
 //! Chores of this repository, as `cargo xtask CHORE`.
 //!
-//! `bench` measures the load balancer beside others, `interop` runs it between real clients and
-//! real servers. Both start this program again in a role: `traffic` (load and endpoints in one
-//! event loop), `relay` (the floor of the benchmark), `recorder` (an endpoint that remembers).
-//! `layers` checks which crates depend on which, `fuzz` throws bytes at all that reads them.
+//! `bench` measures the load balancer beside others (`bench balance`: how well it chooses),
+//! `interop` runs it between real clients and real servers. Both start this program again in a
+//! role: `traffic` (load and endpoints in one event loop), `stage` (the same with endpoints in
+//! trouble), `relay` (the floor of the benchmark), `recorder` (an endpoint that remembers).
+//! `layers` checks which crates depend on which, `fuzz` throws bytes at all that reads them,
+//! `simulate` lets policies choose among modelled endpoints.
 
+mod balance;
 mod bench;
 mod fuzz;
 mod http;
@@ -13,6 +16,8 @@ mod layers;
 mod nginx;
 mod process;
 mod relay;
+mod role;
+mod simulate;
 mod socket;
 mod traffic;
 
@@ -37,12 +42,17 @@ fn main() -> ExitCode {
 /// Runs one chore. False means that it ran to its end and found something wrong.
 fn run(chore: &str, arguments: &[String]) -> Result<bool> {
     match chore {
-        "bench" => bench::run(arguments),
+        "bench" => match arguments {
+            [first, rest @ ..] if first == "balance" => balance::run(rest),
+            _ => bench::run(arguments),
+        },
         "fuzz" => fuzz::run(arguments),
         "interop" => interop::run(arguments),
         "layers" => layers::run(arguments),
         "recorder" => interop::run_recorder(arguments).map(|()| true),
+        "simulate" => simulate::run(arguments),
         "traffic" => traffic::run().map(|()| true),
+        "stage" => balance::run_stage(arguments).map(|()| true),
         "relay" => relay::run(arguments).map(|()| true),
         "" | "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -54,7 +64,9 @@ fn run(chore: &str, arguments: &[String]) -> Result<bool> {
 
 const HELP: &str = "\
 cargo xtask bench     measures Pointsman beside a null relay and, where installed, haproxy and nginx
+cargo xtask bench balance  measures how well each of them chooses among endpoints in trouble
 cargo xtask fuzz      throws bytes at all that reads them
 cargo xtask interop   runs Pointsman between real clients and servers and breaks things
 cargo xtask layers    checks which crates depend on which, and what comes from elsewhere
+cargo xtask simulate  lets policies choose among modelled endpoints
 Each explains itself with --help.";

@@ -12,8 +12,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, connect, recv, send,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, bind, connect, recv,
+    send, socket_with, sockopt,
 };
 
 /// A set of sockets to wait for, each known by a number of the caller's choice.
@@ -94,12 +94,29 @@ impl Interest {
 
 /// A listener on a free port of 127.0.0.1.
 pub(crate) fn listen() -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    // The standard library asks for a backlog of 128, too short for a burst of new connections.
-    rustix::net::listen(&listener, BACKLOG)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    let (socket, address) = reserve()?;
+    listen_on(&socket)?;
+    Ok((socket, address))
+}
+
+/// A free port of 127.0.0.1, held by a socket that refuses until [`listen_on`].
+pub(crate) fn reserve() -> io::Result<(TcpListener, SocketAddr)> {
+    let fd = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&fd, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let socket = TcpListener::from(fd);
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+/// From now on the socket accepts.
+pub(crate) fn listen_on(socket: &TcpListener) -> io::Result<()> {
+    // A backlog that a burst of new connections fits in.
+    Ok(rustix::net::listen(socket, BACKLOG)?)
 }
 
 /// An address of 127.0.0.1 that nobody uses at this moment.

@@ -1,8 +1,7 @@
 //! One run: one peer, started anew, under one kind of traffic.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use std::{fs, mem};
 
@@ -12,9 +11,10 @@ use serde::Serialize;
 
 use super::peer::{FLOOR, Peer, Setup};
 use super::scenario::{Figure, Scenario};
-use crate::process::{self, OWN_PROGRAM, Program};
+use crate::process::{self, Program};
+use crate::role::Role;
 use crate::socket;
-use crate::traffic::{self, Outcome, Pace, Plan};
+use crate::traffic::{Outcome, Pace, Plan};
 
 /// Where things run.
 #[derive(Clone, Copy)]
@@ -47,13 +47,14 @@ pub(crate) struct Run {
 /// Measures `peer` once.
 pub(crate) fn measure(scenario: &Scenario, peer: &Peer, cpus: Cpus, seconds: f64) -> Result<Run> {
     let folder = tempfile::tempdir()?;
-    let mut traffic = Traffic::start(cpus.traffic)?;
-    let endpoints = traffic::parse_addresses(&traffic.line()?)?;
+    let mut traffic = Role::start(&["traffic"], cpus.traffic)?;
+    let endpoints = traffic.addresses()?;
     let setup = Setup {
         folder: folder.path(),
         listen: socket::free_address()?,
         endpoints: &endpoints,
         once: matches!(scenario.pace, Pace::OncePerConnection { .. }),
+        ready_path: scenario.path,
     };
     let program = peer.start(&setup, cpus.balancer)?;
     let is_floor = peer.kind.name == FLOOR;
@@ -79,7 +80,7 @@ pub(crate) fn measure(scenario: &Scenario, peer: &Peer, cpus: Cpus, seconds: f64
         Figure::SystemCalls => Some(Trace::start(&plan.watch, folder.path())?),
         _ => None,
     };
-    let outcome = traffic.follow(&plan)?;
+    let outcome: Outcome = traffic.ask(&plan)?;
     let mut run = Run::new(&outcome);
     if let Some(trace) = trace {
         run.system_calls_per_request =
@@ -165,46 +166,6 @@ fn flags(scenario: &Scenario, outcome: &Outcome, is_floor: bool) -> Vec<String> 
         flags.push("rate not reached".to_owned());
     }
     flags
-}
-
-/// A running traffic program.
-struct Traffic {
-    program: Program,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Traffic {
-    fn start(cpu: usize) -> Result<Self> {
-        let mut command = Command::new(OWN_PROGRAM);
-        command
-            .arg("traffic")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut program = Program::start(command, Some(cpu))?;
-        let (input, output) = (program.child().stdin.take(), program.child().stdout.take());
-        Ok(Self {
-            program,
-            input: input.context("its input is a pipe")?,
-            output: BufReader::new(output.context("its output is a pipe")?),
-        })
-    }
-
-    /// Has it do `plan`, and waits for the outcome.
-    fn follow(&mut self, plan: &Plan) -> Result<Outcome> {
-        let mut line = serde_json::to_string(plan)?;
-        line.push('\n');
-        self.input.write_all(line.as_bytes())?;
-        Ok(serde_json::from_str(&self.line()?)?)
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        if self.output.read_line(&mut line)? == 0 {
-            bail!("the traffic program {} ended early", self.program.pid());
-        }
-        Ok(line)
-    }
 }
 
 /// strace, counting the system calls of some processes.

@@ -7,8 +7,8 @@
 //! Read `scenario` (what is measured), `peer` (of whom), `measure` (one run), `report`.
 
 mod measure;
-mod peer;
-mod report;
+pub(crate) mod peer;
+pub(crate) mod report;
 mod scenario;
 
 use std::fs;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::process;
-use measure::Cpus;
+pub(crate) use measure::Cpus;
 use peer::{PEERS, Peer};
 use report::Report;
 use scenario::{SCENARIOS, Scenario};
@@ -132,7 +132,7 @@ fn peers(names: Option<&[&str]>) -> Result<Vec<Peer>> {
 }
 
 /// Makes this process fit to measure. Returns where things run.
-fn prepare() -> Result<Cpus> {
+pub(crate) fn prepare() -> Result<Cpus> {
     let cpus = process::cpus()?;
     let &[balancer, traffic, ..] = cpus.as_slice() else {
         bail!("needs two CPUs: one for the load balancer, one for the load");

@@ -1,8 +1,8 @@
 //! Who is measured: one row for each load balancer, with the least configuration that makes all
 //! of them do the same work.
 //!
-//! The work: two endpoints in turn, keep-alive on both sides, X-Forwarded-For, no access log,
-//! one worker. Everything else is the peer's default.
+//! The work: endpoints by one policy (here in turn; `balance` asks for others), keep-alive on both
+//! sides, X-Forwarded-For, no access log, one worker. Everything else is the peer's default.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,10 +21,12 @@ use crate::socket;
 pub(crate) struct PeerKind {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
+    /// Endpoints in turn, in its own words.
+    in_turn: &'static str,
     /// Finds or builds the program. `None`: it is not installed.
     locate: fn() -> Result<Option<PathBuf>>,
-    /// The command that runs it in the foreground.
-    command: fn(&Path, &Setup<'_>) -> Result<Command>,
+    /// The command that runs it in the foreground, with the policy of this name.
+    command: fn(&Path, &Setup<'_>, &str) -> Result<Command>,
 }
 
 /// A load balancer that can be started.
@@ -43,6 +45,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) endpoints: &'a [SocketAddr],
     /// True if clients make one request per connection, which only the relay must know.
     pub(crate) once: bool,
+    /// An endpoint answers this path with 200.
+    pub(crate) ready_path: &'a str,
 }
 
 /// The relay's name: the floor that the others are compared to.
@@ -53,43 +57,67 @@ pub(crate) const PEERS: &[PeerKind] = &[
     PeerKind {
         name: "pointsman",
         title: "the release build of this tree",
+        in_turn: "round_robin",
         locate: || process::build_pointsman().map(Some),
         command: pointsman,
     },
     PeerKind {
         name: FLOOR,
         title: "forwards bytes, looks at none: the floor",
+        in_turn: "",
         locate: || Ok(Some(OWN_PROGRAM.into())),
         command: relay,
     },
     PeerKind {
         name: "haproxy",
         title: "HAProxy, as installed",
+        in_turn: "roundrobin",
         locate: || Ok(process::find("haproxy")),
         command: haproxy,
     },
     PeerKind {
         name: "nginx",
         title: "NGINX, as installed",
+        in_turn: "",
         locate: || Ok(process::find("nginx")),
         command: nginx,
     },
 ];
 
 impl PeerKind {
+    /// True if it can choose among endpoints.
+    pub(crate) fn has_policies(&self) -> bool {
+        self.name != FLOOR
+    }
+
     pub(crate) fn locate(&'static self) -> Result<Option<Peer>> {
         let program = (self.locate)()?;
-        Ok(program.map(|program| Peer {
+        Ok(program.map(|program| self.at(program)))
+    }
+
+    /// The peer whose program is here, wherever it would be looked for.
+    pub(crate) fn at(&'static self, program: PathBuf) -> Peer {
+        Peer {
             kind: self,
             program,
-        }))
+        }
     }
 }
 
 impl Peer {
-    /// Starts it on `cpu` and waits until it answers.
+    /// Starts it on `cpu`, with the endpoints in turn, and waits until it answers.
     pub(crate) fn start(&self, setup: &Setup<'_>, cpu: usize) -> Result<Program> {
-        let mut command = (self.kind.command)(&self.program, setup)?;
+        self.start_with(self.kind.in_turn, setup, cpu)
+    }
+
+    /// The same with another policy, in its own words; "" is its default.
+    pub(crate) fn start_with(
+        &self,
+        policy: &str,
+        setup: &Setup<'_>,
+        cpu: usize,
+    ) -> Result<Program> {
+        let mut command = (self.kind.command)(&self.program, setup, policy)?;
         let log = setup.folder.join("log");
         let output = fs::File::create(&log)?;
         command
@@ -100,7 +128,7 @@ impl Peer {
         let mut has_ended = false;
         let answers = process::wait_until(START_PATIENCE, || {
             has_ended = matches!(program.child().try_wait(), Ok(Some(_)) | Err(_));
-            has_ended || answers(setup.listen)
+            has_ended || answers(setup)
         });
         if has_ended || !answers {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -111,11 +139,15 @@ impl Peer {
 }
 
 /// True if a request through the load balancer is answered by an endpoint.
-fn answers(address: SocketAddr) -> bool {
-    http::get(address, "/1k").is_ok_and(|answer| answer.status == 200 && answer.body.len() == 1024)
+fn answers(setup: &Setup<'_>) -> bool {
+    http::get(setup.listen, setup.ready_path).is_ok_and(|answer| answer.status == 200)
 }
 
-fn pointsman(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+fn pointsman(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
+    let policy = match policy {
+        "" => String::new(),
+        name => format!("policy = \"{name}\"\n"),
+    };
     let config = format!(
         r#"workers = 1
 
@@ -129,8 +161,7 @@ sink = "off"
 bind = "{listen}"
 
 [pools.app]
-policy = "round_robin"
-endpoints = [{endpoints}]
+{policy}endpoints = [{endpoints}]
 
 [[routes]]
 pool = "app"
@@ -146,7 +177,7 @@ pool = "app"
     Ok(command)
 }
 
-fn relay(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+fn relay(program: &Path, setup: &Setup<'_>, _: &str) -> Result<Command> {
     let mut command = Command::new(program);
     command.arg("relay");
     if setup.once {
@@ -157,7 +188,7 @@ fn relay(program: &Path, setup: &Setup<'_>) -> Result<Command> {
     Ok(command)
 }
 
-fn haproxy(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+fn haproxy(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
     let mut number = 0;
     let servers = join(setup.endpoints, |address| {
         number += 1;
@@ -173,7 +204,7 @@ listen web
     timeout connect 5s
     timeout client 5m
     timeout server 5m
-    balance roundrobin
+    balance {policy}
     http-reuse always
     option forwardfor
 {servers}",
@@ -186,15 +217,19 @@ listen web
     Ok(command)
 }
 
-fn nginx(program: &Path, setup: &Setup<'_>) -> Result<Command> {
+fn nginx(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
     let (outside, inside) = nginx::settings(setup.folder);
+    let policy = match policy {
+        "" => String::new(),
+        name => format!("        {name};\n"),
+    };
     let config = format!(
         "{outside}http {{
 {inside}    access_log off;
     keepalive_timeout 5m;
     keepalive_requests 1000000000;
     upstream app {{
-{servers}        keepalive 256;
+{policy}{servers}        keepalive 256;
         keepalive_requests 1000000000;
     }}
     server {{

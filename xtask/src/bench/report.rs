@@ -62,11 +62,11 @@ impl Report {
             let runs = self.runs_of(scenario, peer);
             text += &format!("| {peer} |");
             for (_, figure) in columns {
-                text += &format!(" {} |", number(median(&runs, figure)));
+                text += &format!(" {} |", number(median_of(&runs, figure)));
             }
             for other in &self.peers {
-                let others = median(&self.runs_of(scenario, other), &main);
-                text += &format!(" {:.2} |", median(&runs, &main) / others);
+                let others = median_of(&self.runs_of(scenario, other), &main);
+                text += &format!(" {:.2} |", median_of(&runs, &main) / others);
             }
             text += &format!(
                 " ±{:.1} % | {} |\n",
@@ -107,8 +107,8 @@ fn columns(figure: Figure) -> &'static [Column] {
     }
 }
 
-fn median(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
-    let mut values: Vec<f64> = runs.iter().map(|run| figure(run)).collect();
+/// The value in the middle; not a number if there is none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -118,12 +118,16 @@ fn median(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
     }
 }
 
+fn median_of(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
+    median(runs.iter().map(|run| figure(run)).collect())
+}
+
 /// Half of what lies between the least and the most, as a share of the median.
 fn spread(runs: &[&Run], figure: &dyn Fn(&Run) -> f64) -> f64 {
     let values = runs.iter().map(|run| figure(run));
     let most = values.clone().fold(f64::MIN, f64::max);
     let least = values.fold(f64::MAX, f64::min);
-    (most - least) / 2.0 / median(runs, figure)
+    (most - least) / 2.0 / median_of(runs, figure)
 }
 
 /// What makes the figures doubtful: the flags of all rounds, each once, and other programs.

@@ -30,25 +30,25 @@ enum State {
 }
 
 /// What the caller learns from a step.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// The answer is complete and right.
     Answered,
-    /// The answer is wrong, or the connection broke; it is closed.
+    /// The answer is wrong, or the connection broke.
     Wrong(String),
     /// The connection can take a request.
     Free,
 }
 
 /// What every client of a load sends and expects.
-pub(super) struct Exchange {
-    pub(super) target: SocketAddr,
-    pub(super) request: Vec<u8>,
-    pub(super) answer_bytes: u64,
+pub(crate) struct Exchange {
+    pub(crate) target: SocketAddr,
+    pub(crate) request: Vec<u8>,
+    pub(crate) answer_bytes: u64,
     /// True if the peer closes after the answer.
-    pub(super) closes: bool,
+    pub(crate) closes: bool,
 }
 
-pub(super) struct Client {
+pub(crate) struct Client {
     token: u64,
     stream: Option<TcpStream>,
     state: State,
@@ -57,11 +57,11 @@ pub(super) struct Client {
     /// The beginning of an answer whose head has not ended.
     head: Vec<u8>,
     /// When the request in hand was due.
-    pub(super) due: Instant,
+    pub(crate) due: Instant,
 }
 
 impl Client {
-    pub(super) fn new(token: u64, now: Instant) -> Self {
+    pub(crate) fn new(token: u64, now: Instant) -> Self {
         Self {
             token,
             stream: None,
@@ -72,13 +72,13 @@ impl Client {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Free)
     }
 
     /// Sends a request that was due at `due`. The client must be free.
     /// Returns what went wrong, if anything did.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         due: Instant,
         exchange: &Exchange,
@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// Goes on after the socket became ready.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         exchange: &Exchange,
         poller: &Poller,
@@ -180,7 +180,13 @@ impl Client {
         let (head, body) = bytes.split_at(end + 4);
         if !head.starts_with(b"HTTP/1.1 200 ") {
             let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            return self.fail(format!("answer {}", line.escape_ascii()));
+            let what = format!("answer {}", line.escape_ascii());
+            // After a whole answer the connection is as good as after a right one.
+            if content_length(head) == Some(body.len() as u64) && !exchange.closes {
+                self.state = State::Free;
+                return Some(Event::Wrong(what));
+            }
+            return self.fail(what);
         }
         if content_length(head) != Some(exchange.answer_bytes) {
             return self.fail(format!("Content-Length {:?}", content_length(head)));

@@ -5,25 +5,23 @@
 //! nobody ever has to wake it. It reads the run time of the load balancer's threads itself, so
 //! the measured window and the counted requests are the same window.
 //!
-//! The conversation on its pipes: it prints the addresses of its endpoints as a JSON list, takes
-//! one line of JSON (a [`Plan`]), prints one line of JSON (an [`Outcome`]), and serves its
-//! endpoints until its input ends.
+//! A [`Role`](crate::role::Role), with a [`Plan`] and an [`Outcome`].
 //!
 //! Read `plan`, then `client` (one connection that sends requests), `load` (all of them and what
 //! they measured), `endpoint`.
 
-mod client;
+pub(crate) mod client;
 mod endpoint;
 mod load;
 mod plan;
 
-use std::io::{BufRead, Write, stdin, stdout};
-use std::net::SocketAddr;
+use std::io::stdin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::process;
+use crate::role::{hear_plan, say};
 use crate::socket::{Interest, Poller};
 use endpoint::Endpoints;
 use load::Load;
@@ -34,9 +32,7 @@ pub(crate) fn run() -> Result<()> {
     let mut traffic = Traffic::new()?;
     say(&traffic.endpoints.addresses())?;
     traffic.serve_until_input()?;
-    let mut line = String::new();
-    stdin().lock().read_line(&mut line)?;
-    let plan: Plan = serde_json::from_str(&line).context("reading the plan")?;
+    let plan: Plan = hear_plan()?;
     let outcome = match plan.pace {
         Pace::Idle => traffic.hold(&plan)?,
         _ => traffic.press(&plan)?,
@@ -178,18 +174,6 @@ impl Traffic {
         }
         Ok(())
     }
-}
-
-/// The addresses that a traffic program printed.
-pub(crate) fn parse_addresses(line: &str) -> Result<Vec<SocketAddr>> {
-    Ok(serde_json::from_str(line)?)
-}
-
-fn say(value: &impl serde::Serialize) -> Result<()> {
-    let mut out = stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
 }
 
 // Tokens: endpoints have the low ones, see `endpoint`.
