@@ -1,0 +1,1 @@
+//! Runs the production policies against modelled endpoints.

@@ -1,0 +1,46 @@
+//! Policies against modelled endpoints, in virtual time.
+//!
+//! `scenario` is what happens, `machine` and `trace` are the endpoints it happens to, `opponent`
+//! is what other load balancers do. `run` brings one contestant through one scenario, `contest`
+//! all through all, `report` prints what came of it.
+//!
+//! The policies are those that are shipped, asked through the same `Balancer` and told through
+//! the same `Lease` as in the proxy. Absent on purpose: health checks, retries and hedges, which
+//! would hide what a policy does.
+
+mod scenario;
+
+mod machine;
+mod trace;
+
+mod opponent;
+
+mod run;
+
+mod outcome;
+
+mod contest;
+
+mod arguments;
+mod report;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments::parse(&arguments) {
+        Ok(Some(plan)) => {
+            let results = contest::hold(&plan);
+            print!("{}", report::table(&results));
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            print!("{}", arguments::help());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("simulator: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
