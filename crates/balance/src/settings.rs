@@ -89,11 +89,11 @@ pub enum HashKey {
 /// Asking endpoints for their load as requests come.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadProbeSettings {
-    /// Path of a GET that answers with a load report in its header.
+    /// Path of a GET that answers with a load report, in the header or in the body.
     pub path: Box<str>,
     /// Probes per request at most.
     pub per_request: f64,
-    /// For one probe.
+    /// For one probe, 3 ms to 100 ms: what comes later is no news.
     pub timeout: Duration,
 }
 

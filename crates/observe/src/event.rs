@@ -62,6 +62,19 @@ pub enum Event {
         /// 1.0 is all that it can do; finite; `None` if it does not say.
         utilization: Option<f32>,
     },
+    /// The agent of an endpoint changed what it says, or ceased or began to answer.
+    EndpointAgent {
+        /// The pool's name.
+        pool: String,
+        /// The endpoint's name.
+        endpoint: String,
+        /// What changed: `admin_state`, `weight`, `max_requests` or `answer`.
+        what: &'static str,
+        /// How it was.
+        from: String,
+        /// How it is now.
+        to: String,
+    },
     /// A worker ended although nobody asked it to.
     WorkerFailed {
         /// Its number.
@@ -199,6 +212,20 @@ impl Event {
                     object.ratio("utilization", *utilization);
                 }
             }
+            Self::EndpointAgent {
+                pool,
+                endpoint,
+                what,
+                from,
+                to,
+            } => {
+                object.string("event", "endpoint_agent");
+                object.string("pool", pool);
+                object.string("endpoint", endpoint);
+                object.string("what", what);
+                object.string("from", from);
+                object.string("to", to);
+            }
             Self::WorkerFailed { worker, reason } => {
                 object.string("event", "worker_failed");
                 object.number("worker", *worker as u64);
@@ -265,6 +292,20 @@ impl fmt::Display for Event {
                     Some(score) => write!(f, " ({:.0} % utilized)", score * 100.0),
                     None => Ok(()),
                 }
+            }
+            Self::EndpointAgent {
+                pool,
+                endpoint,
+                what,
+                from,
+                to,
+            } => {
+                // Words are written with underscores for machines.
+                let what = what.replace('_', " ");
+                write!(
+                    f,
+                    "endpoint {pool}/{endpoint} {from} → {to}: {what} by its agent"
+                )
             }
             Self::WorkerFailed { worker, reason } => write!(f, "worker {worker} failed: {reason}"),
             Self::ControlFailed { reason } => {

@@ -26,6 +26,10 @@ pub enum Evidence {
         /// True if no connection could be made.
         connect_only: bool,
     },
+    /// The endpoint's agent says that it is up.
+    AgentUp,
+    /// The endpoint's agent says that it is down.
+    AgentDown,
     /// Live requests succeed much more rarely than those of the endpoint's peers.
     LowSuccessRate {
         /// How many there were.
@@ -70,9 +74,9 @@ pub enum ProbeFailure {
 /// A change of health, ready to be reported as an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
-    /// The word of the state before, or `ejected`.
+    /// The word of the state before, `ejected` or `agent_down`.
     pub from: &'static str,
-    /// The word of the state after, or `ejected`. Never equal to `from`.
+    /// The word of the state after, `ejected` or `agent_down`. Never equal to `from`.
     pub to: &'static str,
     /// Which rule led to it.
     pub cause: Cause,
@@ -105,6 +109,10 @@ pub enum Cause {
     TrialFailed,
     /// Live requests failed much more often than those of the others.
     SuccessRate,
+    /// The endpoint's agent said that it is up again.
+    AgentUp,
+    /// The endpoint's agent said that it is down.
+    AgentDown,
     /// The time of the ejection is over.
     EjectionOver,
     /// A probe succeeded that does what failed.
@@ -132,6 +140,8 @@ impl Cause {
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::TrialFailed => "trial_failed",
             Self::SuccessRate => "success_rate",
+            Self::AgentUp => "agent_up",
+            Self::AgentDown => "agent_down",
             Self::EjectionOver => "ejection_over",
             Self::ProbeEndedEjection => "probe_ended_ejection",
         }
@@ -145,6 +155,8 @@ impl fmt::Display for Evidence {
             Self::ProbeFailed(failure) => write!(f, "probe failed: {failure}"),
             Self::ProbeLate => f.write_str("probe ran late"),
             Self::LiveRefused => f.write_str("live connect refused"),
+            Self::AgentUp => f.write_str("agent says up"),
+            Self::AgentDown => f.write_str("agent says down"),
             Self::LiveFailures {
                 in_row,
                 connect_only: true,

@@ -4,8 +4,10 @@
 //! owns it probes when [`Health::next_probe_in`] says so, calls [`Health::expire`] at
 //! [`Health::deadline`], and publishes [`Health::availability`] after each transition.
 //!
-//! Two judges sit beside each other. Active checks move the [`HealthState`]; live failures eject,
-//! for a time, whatever the state. Maintenance is the operator's and not known here.
+//! Three judges sit beside each other. Active checks move the [`HealthState`]; live failures eject,
+//! for a time, whatever the state; an agent says up or down until it says otherwise. Only an
+//! endpoint that none of them keeps out is in rotation. Maintenance and draining are not known
+//! here: they are wishes, not findings.
 
 mod ejection;
 mod evidence;
@@ -77,6 +79,7 @@ pub struct Health {
     trial: Duration,
     /// When recovering is over.
     recovered_at: Option<Instant>,
+    is_agent_down: bool,
     ejection: Ejection,
 }
 
@@ -115,6 +118,7 @@ impl Health {
                 .as_ref()
                 .map_or(RECOVERING_WINDOW, window),
             recovered_at: None,
+            is_agent_down: false,
             ejection: Ejection::new(settings.outlier.clone()),
         }
     }
@@ -126,6 +130,14 @@ impl Health {
             Evidence::ProbeSucceeded => self.receive_success(now),
             Evidence::ProbeFailed(failure) => self.receive_failure(failure, now),
             Evidence::LiveRefused => self.receive_refusal(now),
+            Evidence::AgentUp => {
+                self.is_agent_down = false;
+                Some(Cause::AgentUp)
+            }
+            Evidence::AgentDown => {
+                self.is_agent_down = true;
+                Some(Cause::AgentDown)
+            }
             Evidence::ProbeLate
             | Evidence::LiveFailures { .. }
             | Evidence::TrialFailed { .. }
@@ -139,7 +151,7 @@ impl Health {
     /// [`crate::LoadLine::begin_trial`] called.
     pub fn eject(&mut self, evidence: Evidence, now: Instant) -> Option<Transition> {
         let from = self.standing();
-        if self.state == HealthState::Down {
+        if self.state == HealthState::Down || self.is_agent_down {
             return None;
         }
         let cause = self.ejection.begin(evidence, now)?;
@@ -178,7 +190,7 @@ impl Health {
     /// How picks should see the endpoint.
     pub fn availability(&self) -> Availability {
         match self.state {
-            _ if self.is_ejected() => Availability::Down,
+            _ if self.is_ejected() || self.is_agent_down => Availability::Down,
             HealthState::Unknown => Availability::Unknown,
             HealthState::Up | HealthState::Suspect | HealthState::Recovering => Availability::Up,
             HealthState::Down => Availability::Down,
@@ -216,12 +228,18 @@ impl Health {
         self.ejection.until().is_some()
     }
 
-    /// The state's word, or `ejected`.
+    /// True while its agent's last word was that it is down.
+    pub fn is_agent_down(&self) -> bool {
+        self.is_agent_down
+    }
+
+    /// The state's word, `ejected` or `agent_down`.
     pub fn standing(&self) -> &'static str {
-        if self.is_ejected() {
-            "ejected"
-        } else {
-            self.state.as_str()
+        match self.state {
+            _ if self.is_ejected() => "ejected",
+            HealthState::Down => HealthState::Down.as_str(),
+            _ if self.is_agent_down => "agent_down",
+            state => state.as_str(),
         }
     }
 

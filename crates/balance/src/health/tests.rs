@@ -446,6 +446,57 @@ fn recovering_takes_as_long_as_slow_start_and_longer_if_that_is_held() {
 }
 
 #[test]
+fn an_agent_takes_its_endpoint_out_and_gives_it_back() {
+    for kind in [CheckKind::Off, CheckKind::Tcp] {
+        let mut patient = Patient::new(kind);
+        patient.receive(Evidence::ProbeSucceeded);
+        let change = patient.receive(Evidence::AgentDown);
+        assert_eq!(change, Some(("up", "agent_down", Cause::AgentDown)));
+        assert_eq!(patient.health.availability(), Availability::Down);
+        assert_eq!(patient.receive(Evidence::AgentDown), None);
+        assert_eq!(patient.receive(Evidence::ProbeSucceeded), None);
+        assert_eq!(patient.eject(false), None, "it is out already");
+        let change = patient.receive(Evidence::AgentUp);
+        assert_eq!(change, Some(("agent_down", "up", Cause::AgentUp)));
+        assert_eq!(patient.health.availability(), Availability::Up);
+    }
+}
+
+#[test]
+fn an_agent_that_says_up_outvotes_no_other_judge() {
+    let mut patient = Patient::down();
+    assert_eq!(patient.receive(Evidence::AgentUp), None);
+    assert_eq!(patient.receive(Evidence::AgentDown), None);
+    assert_eq!(patient.receive(Evidence::AgentUp), None);
+    assert_eq!(patient.health.availability(), Availability::Down);
+
+    let mut patient = Patient::up(CheckKind::Tcp);
+    patient.eject(false);
+    assert_eq!(patient.receive(Evidence::AgentDown), None);
+    assert_eq!(patient.receive(Evidence::AgentUp), None);
+    assert!(patient.health.is_ejected());
+}
+
+#[test]
+fn a_probe_at_another_port_does_not_end_an_ejection() {
+    let check = Check {
+        kind: http(),
+        port: Some(9000),
+        ..Check::default()
+    };
+    let mut health = Health::new(&checked(check));
+    let now = Instant::now();
+    health.receive(Evidence::ProbeSucceeded, now);
+    let failures = Evidence::LiveFailures {
+        in_row: 5,
+        connect_only: true,
+    };
+    assert!(health.eject(failures, now).is_some());
+    assert_eq!(health.receive(Evidence::ProbeSucceeded, now), None);
+    assert!(health.is_ejected());
+}
+
+#[test]
 fn one_deadline_may_hide_behind_another() {
     let mut patient = Patient::down();
     patient.receive(Evidence::ProbeSucceeded);
@@ -508,6 +559,8 @@ fn step() -> impl Strategy<Value = Step> {
         Just(REFUSED),
         Just(Evidence::ProbeLate),
         Just(Evidence::LiveRefused),
+        Just(Evidence::AgentUp),
+        Just(Evidence::AgentDown),
     ];
     let failures =
         (0u32..10, any::<bool>()).prop_map(|(in_row, connect_only)| Evidence::LiveFailures {
