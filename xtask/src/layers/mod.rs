@@ -42,7 +42,7 @@ const LAYERS: &[&[Member]] = &[
 
 /// Programs and parts of tests. They may depend on everything; of what is shipped, only tests
 /// may depend on them.
-const TOOLS: &[&str] = &["bench", "testkit", "xtask"];
+const TOOLS: &[&str] = &["bench", "simulator", "testkit", "xtask"];
 
 /// Crates from elsewhere that stay in a few of ours.
 const CONFINED: &[(&str, &[&str])] = &[

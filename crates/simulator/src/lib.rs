@@ -1,1 +1,0 @@
-//! Runs the production policies against modelled endpoints.
