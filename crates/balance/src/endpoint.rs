@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::adaptive::Judgement;
 use crate::load_state::LoadState;
+use crate::policy::{LatencyCost, ReportedWeight};
 use crate::{Address, EndpointSettings};
 
 /// An endpoint and what is known of it at this moment. Shared by every worker and by the health
@@ -29,6 +30,8 @@ pub struct Endpoint {
     pub(crate) judgement: Judgement,
     /// What it says of its own load.
     pub(crate) load_state: LoadState,
+    /// The weight that its reports give it, for `utilization`.
+    pub(crate) reported: ReportedWeight,
     /// When slow start began, in µs of the pool's time; [`NEVER`]: it is warm.
     pub(crate) ramp_since: AtomicU64,
     /// Part of the weight that counts, set at run time.
@@ -55,6 +58,8 @@ pub struct LoadLine {
     pub(crate) in_flight_max: AtomicU32,
     /// When the endpoint was picked last, in µs of the pool's time; breaks ties.
     pub(crate) picked_at: AtomicU64,
+    /// How long it takes to answer, for `peak_ewma`.
+    pub(crate) latency_cost: LatencyCost,
     /// Failures since the last success, and [`ON_TRIAL`].
     failures_in_row: AtomicU32,
     /// Those of them that came after a connection was there.
@@ -85,6 +90,17 @@ pub enum AdminState {
     Maintenance = 2,
 }
 
+impl AdminState {
+    /// The word in status, log and metrics, and that of agents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maintenance => "maint",
+        }
+    }
+}
+
 impl Endpoint {
     /// An endpoint without load and without a verdict.
     pub fn new(settings: EndpointSettings) -> Self {
@@ -106,6 +122,7 @@ impl Endpoint {
             load: LoadLine::new(max_requests),
             judgement: Judgement::default(),
             load_state: LoadState::default(),
+            reported: ReportedWeight::default(),
             ramp_since: AtomicU64::new(NEVER),
             weight_percent: AtomicU32::new(100),
             availability: AtomicU8::new(Availability::Unknown as u8),
@@ -190,6 +207,7 @@ impl LoadLine {
             in_flight: AtomicU32::new(0),
             in_flight_max: AtomicU32::new(max_requests.map_or(u32::MAX, NonZeroU32::get)),
             picked_at: AtomicU64::new(0),
+            latency_cost: LatencyCost::default(),
             failures_in_row: AtomicU32::new(0),
             connected_failures_in_row: AtomicU32::new(0),
         }

@@ -7,9 +7,10 @@ use crate::adaptive::Classes;
 use crate::endpoint::NEVER;
 use crate::load_state::{LoadReport, LoadWord};
 use crate::rotation::{WEIGHT_ONE, weight_now};
+use crate::sticky::Sessions;
 use crate::{
-    AdminState, Availability, Endpoint, EndpointSettings, PoolSettings, Queue, RetryBudget,
-    slow_start,
+    AdminState, Availability, Endpoint, EndpointSettings, HashKey, HedgeBudget, PoolSettings, Queue,
+    RetryBudget, policy, slow_start,
 };
 
 /// A pool: its endpoints and what all workers must agree on.
@@ -23,17 +24,31 @@ pub struct Pool {
     pub queue: Queue,
     /// Bounds the share of extra attempts.
     pub retry_budget: RetryBudget,
+    /// Bounds the copies of slow requests.
+    pub hedge_budget: HedgeBudget,
     /// How long requests of each class take.
     pub(crate) classes: Classes,
+    /// True if the policy goes by a key.
+    has_key: bool,
+    /// Which endpoint has which session; `None` if the pool is not sticky.
+    pub(crate) sessions: Option<Sessions>,
     /// Moment zero of this pool's time.
     epoch: Instant,
     /// True once any endpoint has a bound of its requests. If none has, nobody ever waits.
     is_limited: AtomicBool,
     /// Moves when what is known of an endpoint does.
     generation: AtomicU64,
-    /// Requests in flight at all endpoints; counted only if the circuit bounds them.
+    /// Requests in flight at all endpoints; see [`Pool::counts_requests`].
     in_flight: AtomicU32,
+    /// Requests sent so far; counted only if endpoints are probed at the pace of requests.
+    picks: AtomicU64,
+    /// Connections to all endpoints; counted only if the circuit bounds them.
+    pub(crate) connections: AtomicU32,
 }
+
+/// A report in a response is good for so long.
+const RESPONSE_VALID_MIN: Duration = Duration::from_secs(1);
+const RESPONSE_VALID_MAX: Duration = Duration::from_secs(10);
 
 impl Pool {
     /// A pool without load, for workers `0..workers`. No time that it is told later may be
@@ -49,13 +64,18 @@ impl Pool {
         Self {
             queue: Queue::new(settings.queue.length, workers),
             retry_budget: RetryBudget::default(),
+            hedge_budget: HedgeBudget::default(),
             classes: Classes::default(),
+            has_key: policy::by_name(settings.policy.name).is_some_and(|kind| kind.has_key),
+            sessions: settings.sticky.clone().map(Sessions::new),
             epoch: now,
             is_limited: AtomicBool::new(endpoints.iter().any(has_limit)),
             endpoints,
             settings,
             generation: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
+            picks: AtomicU64::new(0),
+            connections: AtomicU32::new(0),
         }
     }
 
@@ -138,7 +158,18 @@ impl Pool {
                 self.changed();
             }
         }
+        endpoint.reported.report(report, now);
         endpoint.judgement.report(endpoint, report, until, now);
+    }
+
+    /// Takes what an endpoint says of itself in a response. That is good for three times as long
+    /// as it had said nothing, within bounds: reports come as often as requests do, and one that
+    /// turns requests away must end by itself.
+    pub fn report_load_of_response(&self, index: usize, report: &LoadReport, now: Instant) {
+        let silence = self.endpoints[index].load_state.silence(self.micros(now));
+        let valid = silence.map_or(RESPONSE_VALID_MAX, |silence| 3 * silence);
+        let valid = valid.clamp(RESPONSE_VALID_MIN, RESPONSE_VALID_MAX);
+        self.report_load(index, report, valid, now);
     }
 
     /// The endpoint takes no more work until `until`, it says.
@@ -161,6 +192,30 @@ impl Pool {
         self.endpoints[index]
             .load_state
             .utilization(self.micros(now))
+    }
+
+    /// What the policy hashes; `None` if it hashes nothing.
+    pub fn key(&self) -> Option<&HashKey> {
+        self.has_key.then_some(&self.settings.policy.key)
+    }
+
+    /// The endpoint has the session of this id from now on: it said so in its response.
+    pub fn learn_session(&self, id: u64, index: usize, now: Instant) {
+        if let Some(sessions) = &self.sessions {
+            sessions.put(id, index, self.micros(now));
+        }
+    }
+
+    /// Sessions that the endpoint has, those without a request for longer than they may idle not
+    /// counted. Reads the whole table: for status and metrics.
+    pub fn sessions_of(&self, index: usize, now: Instant) -> usize {
+        let count = |sessions: &Sessions| sessions.count(index, self.micros(now));
+        self.sessions.as_ref().map_or(0, count)
+    }
+
+    /// Requests sent to endpoints so far; 0 unless [`crate::PolicySettings::load_probe`] is set.
+    pub fn picks(&self) -> u64 {
+        self.picks.load(Ordering::Relaxed)
     }
 
     /// Time as the atomics keep it: µs since the pool was made.
@@ -188,12 +243,29 @@ impl Pool {
         max.is_none_or(|max| self.in_flight.load(Ordering::Relaxed) < max.get())
     }
 
+    /// Counting them all is a write that all workers contend for: it is done if the circuit
+    /// bounds them, or the policy their share at each endpoint.
+    fn counts_requests(&self) -> bool {
+        let PoolSettings {
+            circuit, policy, ..
+        } = &self.settings;
+        circuit.requests.is_some() || policy.bounded_load.is_some()
+    }
+
+    /// Requests in flight at all endpoints, if they are counted.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Counts a request in flight at `index`, or returns `None` if the endpoint is full. The
     /// number is that of requests in flight there, this one included.
     pub(crate) fn reserve(&self, index: usize, now: u64) -> Option<u32> {
         let in_flight = self.endpoints[index].reserve(now)?;
-        if self.settings.circuit.requests.is_some() {
+        if self.counts_requests() {
             self.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.settings.policy.load_probe.is_some() {
+            self.picks.fetch_add(1, Ordering::Relaxed);
         }
         Some(in_flight)
     }
@@ -201,7 +273,7 @@ impl Pool {
     /// Takes back one `reserve`, and offers the room to the first waiter.
     pub(crate) fn release(&self, index: usize) {
         self.endpoints[index].release();
-        if self.settings.circuit.requests.is_some() {
+        if self.counts_requests() {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         if self.is_limited() {

@@ -17,7 +17,16 @@ use serde::Deserialize;
 const LAYERS: &[&[Member]] = &[
     &[pure("message", &[])],
     &[
-        pure("balance", &["atomic-waker", "fastrand", "smallvec"]),
+        pure(
+            "balance",
+            &[
+                "atomic-waker",
+                "fastrand",
+                "rapidhash",
+                "serde_json",
+                "smallvec",
+            ],
+        ),
         pure("route", &[]),
         pure("wire", &["itoa", "memchr", "thiserror"]),
     ],

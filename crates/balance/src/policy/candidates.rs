@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
 
+use super::SCAN_MAX;
 use crate::rotation::{Group, WEIGHT_ONE};
 use crate::{Endpoint, Pool, Tried, Wanted};
 
@@ -49,6 +50,19 @@ impl<'a> Candidates<'a> {
     /// Their indices, ascending, the full and excluded ones included.
     pub fn indices(&self) -> &[u32] {
         &self.group.indices
+    }
+
+    /// True if the endpoint is among them, full and excluded or not.
+    pub fn contains(&self, index: usize) -> bool {
+        let indices = self.indices();
+        // As they ascend, each is at most as far from its own place as endpoints are missing:
+        // mostly a few, or none.
+        let missing = self.endpoints().len() - indices.len();
+        let range = index.saturating_sub(missing)..(index + 1).min(indices.len());
+        let around = indices.get(range).unwrap_or_default();
+        around
+            .binary_search_by_key(&index, |&index| index as usize)
+            .is_ok()
     }
 
     /// Equal as long as the candidates and their weights are: what a policy has worked out for
@@ -100,6 +114,12 @@ impl<'a> Candidates<'a> {
         self.weights[index].max(1)
     }
 
+    /// Their indices and weights, the full and excluded ones included.
+    pub fn weights(&self) -> impl Iterator<Item = (usize, u32)> {
+        let indices = self.group.indices.iter().map(|&index| index as usize);
+        indices.map(|index| (index, self.weight(index)))
+    }
+
     /// The part of its weight that slow start and agents leave an endpoint, 0.0 to 1.0.
     pub fn ramp(&self, index: usize) -> f32 {
         let full = (self.pool.endpoints[index].weight * WEIGHT_ONE).max(1);
@@ -137,12 +157,33 @@ impl<'a> Candidates<'a> {
         (indices[first] as usize, indices[second] as usize)
     }
 
-    fn weight_sum(&self) -> u64 {
+    /// Requests in flight at all candidates, if the policy bounds loads; in large sets at all
+    /// endpoints of the pool, as it is the pool that counts them.
+    pub(super) fn in_flight(&self) -> u64 {
+        if self.count() <= SCAN_MAX {
+            let indices = self.group.indices.iter();
+            indices
+                .map(|&index| u64::from(self.load(index as usize)))
+                .sum()
+        } else {
+            u64::from(self.pool.in_flight())
+        }
+    }
+
+    /// The weight of all candidates.
+    pub(super) fn weight_sum(&self) -> u64 {
         self.group.shares.last().copied().unwrap_or(0)
     }
 
     /// Where in the group the share holding `point` is.
     fn position(&self, point: u64) -> usize {
-        self.group.shares.partition_point(|&share| share <= point)
+        let shares = &self.group.shares;
+        // Right at once while all weigh the same, as they mostly do.
+        let guess = (point * shares.len() as u64 / self.weight_sum()) as usize;
+        let begin = guess.checked_sub(1).map_or(0, |before| shares[before]);
+        if (begin..shares[guess]).contains(&point) {
+            return guess;
+        }
+        shares.partition_point(|&share| share <= point)
     }
 }

@@ -16,7 +16,14 @@ pub(super) const KIND: PolicyKind = PolicyKind {
 struct First;
 
 impl Policy for First {
-    fn pick(&mut self, candidates: &Candidates<'_>, _random: &mut Rng) -> Option<usize> {
-        candidates.pickable().next()
+    /// An endpoint in slow start takes the part of the requests that its ramp leaves it, and the
+    /// others go on to the next.
+    fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize> {
+        let mut takes = |&index: &usize| {
+            let ramp = candidates.ramp(index);
+            ramp >= 1.0 || random.f32() < ramp
+        };
+        let first = candidates.pickable().find(&mut takes);
+        first.or_else(|| candidates.pickable().next())
     }
 }

@@ -1,10 +1,8 @@
 //! Least request: the endpoint with the fewest requests in flight for its weight.
 
-use std::cmp::Ordering;
-
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind, SCAN_MAX, learn_nothing};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "least_request",
@@ -15,43 +13,56 @@ pub(super) const KIND: PolicyKind = PolicyKind {
     learn: learn_nothing,
 };
 
-/// Up to this many endpoints are all looked at: one cache line each, and strictly better.
-const SCAN_MAX: usize = 16;
-
 /// Compares `(in_flight + 1) / weight`; ties go to the least recently picked.
+struct LeastRequest;
+
+impl Policy for LeastRequest {
+    fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize> {
+        least_request(candidates, random)
+    }
+}
+
+/// What policies do with a request that they have no opinion of.
+pub(super) fn least_request(candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize> {
+    cheapest(candidates, random, |index| {
+        (candidates.load(index) + 1) as f32 / candidates.weight(index) as f32
+    })
+}
+
+/// The candidate of the least cost: of all in small sets, of two drawn at random in large ones.
+/// Ties go to the least recently picked.
 ///
 /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", IEEE TPDS
 /// 12(10), 2001. The two are drawn without replacement, as with it the busier of two endpoints is
 /// picked a quarter of the time; and by weight, as an even draw never gives an endpoint more than
 /// 2/n of the picks.
-struct LeastRequest;
+pub(super) fn cheapest(
+    candidates: &Candidates<'_>,
+    random: &mut Rng,
+    cost: impl Fn(usize) -> f32,
+) -> Option<usize> {
+    if candidates.count() <= SCAN_MAX {
+        return cheapest_of(candidates.pickable(), candidates, cost);
+    }
+    let (a, b) = candidates.draw_two(random);
+    let drawn = [a, b]
+        .into_iter()
+        .filter(|&index| candidates.may_pick(index));
+    cheapest_of(drawn, candidates, &cost)
+        .or_else(|| cheapest_of(candidates.pickable(), candidates, &cost))
+}
 
-impl Policy for LeastRequest {
-    fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize> {
-        if candidates.count() <= SCAN_MAX {
-            return least_of_all(candidates);
-        }
-        let (a, b) = candidates.draw_two(random);
-        match (candidates.may_pick(a), candidates.may_pick(b)) {
-            (true, true) if compare(candidates, b, a).is_lt() => Some(b),
-            (true, _) => Some(a),
-            (false, true) => Some(b),
-            (false, false) => least_of_all(candidates),
+fn cheapest_of(
+    indices: impl Iterator<Item = usize>,
+    candidates: &Candidates<'_>,
+    cost: impl Fn(usize) -> f32,
+) -> Option<usize> {
+    let mut best = None;
+    for index in indices {
+        let this = (cost(index), candidates.picked_at(index));
+        if best.is_none_or(|(least, _)| this < least) {
+            best = Some((this, index));
         }
     }
-}
-
-fn least_of_all(candidates: &Candidates<'_>) -> Option<usize> {
-    candidates
-        .pickable()
-        .min_by(|&a, &b| compare(candidates, a, b))
-}
-
-fn compare(candidates: &Candidates<'_>, a: usize, b: usize) -> Ordering {
-    // Cross multiplication instead of division; 33 bits times 9 bits fit.
-    let cost = |of: usize, other: usize| {
-        (u64::from(candidates.load(of)) + 1) * u64::from(candidates.weight(other))
-    };
-    let by_load = cost(a, b).cmp(&cost(b, a));
-    by_load.then_with(|| candidates.picked_at(a).cmp(&candidates.picked_at(b)))
+    best.map(|(_, index)| index)
 }

@@ -2,26 +2,36 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::schedule::{Schedule, Schedules};
+use super::{Candidates, Policy, PolicyKind, SCAN_MAX, learn_nothing};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "round_robin",
     summary: "Each endpoint in its turn, as often as its weight says, evenly interleaved.",
     has_key: false,
-    build: |_, _| Box::new(RoundRobin::default()),
+    build: |_, _| Box::new(RoundRobin::new()),
     learn: learn_nothing,
 };
 
-/// Smooth weighted round robin: each candidate gains its weight, the richest is picked and pays
-/// what all gained. Over as many picks as the weights add up to, each gets exactly its weight.
-#[derive(Default)]
-struct RoundRobin {
+/// Smooth weighted round robin in small sets, by earliest deadline in large ones. Over as many
+/// picks as the weights add up to, each endpoint gets exactly its weight.
+pub(super) struct RoundRobin {
     /// What each endpoint of the pool has saved.
     savings: Vec<i64>,
+    large: Schedules<Schedule>,
 }
 
-impl Policy for RoundRobin {
-    fn pick(&mut self, candidates: &Candidates<'_>, _random: &mut Rng) -> Option<usize> {
+impl RoundRobin {
+    pub(super) fn new() -> Self {
+        Self {
+            savings: Vec::new(),
+            large: Schedules::new(),
+        }
+    }
+
+    /// Each candidate gains its weight, the richest is picked and pays what all gained. More
+    /// evenly interleaved than deadlines are, and O(n).
+    fn richest(&mut self, candidates: &Candidates<'_>) -> Option<usize> {
         self.savings.resize(candidates.endpoints().len(), 0);
         let mut gained = 0;
         let mut richest: Option<usize> = None;
@@ -36,5 +46,22 @@ impl Policy for RoundRobin {
         let picked = richest?;
         self.savings[picked] -= gained;
         Some(picked)
+    }
+}
+
+impl Policy for RoundRobin {
+    fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize> {
+        if candidates.count() <= SCAN_MAX {
+            return self.richest(candidates);
+        }
+        let make = |is_first| {
+            let weights = candidates.weights();
+            if is_first {
+                Schedule::from_the_start(weights)
+            } else {
+                Schedule::from_anywhere(weights, random)
+            }
+        };
+        self.large.of(candidates, |_| true, make).next(candidates)
     }
 }
