@@ -16,7 +16,8 @@ use fastrand::Rng;
 use crate::policy::{self, Candidates, Policy, learn_nothing};
 use crate::queue::{Line, Ticket};
 use crate::rotation::{Rotation, Standing};
-use crate::{Answer, Endpoint, Pool, Tried, Wanted};
+use crate::sticky::Sessions;
+use crate::{Answer, Availability, Endpoint, Pool, Session, Tried, Wanted};
 
 /// Picks endpoints of one pool for one worker.
 pub struct Balancer {
@@ -47,7 +48,8 @@ pub enum Pick {
     Full,
     /// The pool as a whole has as many requests in flight as it may.
     CircuitOpen,
-    /// No endpoint may be used: all are in maintenance, or down in a pool that fails closed.
+    /// No endpoint may be used: all are in maintenance, or down in a pool that fails closed; or
+    /// the request's session may not move, and its endpoint does not take it.
     Refused,
 }
 
@@ -66,6 +68,8 @@ pub enum Why {
     FailOpen,
     /// The exchange had tried it before, and no other was left.
     AlreadyTried,
+    /// The policy's choice for the copy of a slow request.
+    Hedge,
 }
 
 /// A request in flight at an endpoint, already counted. Dropping it gives the place back.
@@ -169,6 +173,78 @@ impl Balancer {
         }
         let now = pool.micros(wanted.now);
         self.rotation.refresh(pool, now);
+        match wanted.session {
+            Some(session) if pool.sessions.is_some() => {
+                self.pick_for_session(session, wanted, now, random)
+            }
+            _ => self.pick_by_policy(wanted, now, random),
+        }
+    }
+
+    /// The endpoint that has the session, or else one that has it from now on.
+    fn pick_for_session(
+        &mut self,
+        session: Session,
+        wanted: &Wanted<'_>,
+        now: u64,
+        random: &mut Rng,
+    ) -> Pick {
+        let seat = Rc::clone(&self.seat);
+        let Some(sessions) = &seat.pool.sessions else {
+            return self.pick_by_policy(wanted, now, random);
+        };
+        let (named, remembered) = sessions.owners(session, now);
+        let other = remembered.filter(|owner| named != Some(*owner));
+        for owner in named.into_iter().chain(other) {
+            if let Some(kept) = self.keep(sessions, owner, wanted, now) {
+                // If another request of the session is moving it, the client hears of that.
+                let _ = sessions.claim(session.id, remembered, owner, now);
+                return kept;
+            }
+            if sessions.is_strict() {
+                return Pick::Refused;
+            }
+        }
+        let pick = self.pick_by_policy(wanted, now, random);
+        let Pick::Endpoint(lease, _) = &pick else {
+            return pick;
+        };
+        match sessions.claim(session.id, remembered, lease.index(), now) {
+            Ok(()) => pick,
+            // Another request of the session was faster: they stay together.
+            Err(holder) => self.keep(sessions, holder, wanted, now).unwrap_or(pick),
+        }
+    }
+
+    /// The endpoint of a session, if the session may stay there.
+    fn keep(
+        &self,
+        sessions: &Sessions,
+        owner: usize,
+        wanted: &Wanted<'_>,
+        now: u64,
+    ) -> Option<Pick> {
+        let pool = &*self.seat.pool;
+        // A session that may not move is worth a second try.
+        let is_tried = wanted.tried.contains(owner);
+        let is_fail_open = !self.rotation.has_open && !pool.settings.fail_closed;
+        let weights = &self.rotation.weights;
+        if (is_tried && !sessions.is_strict())
+            || !sessions.may_keep(pool, owner, weights, is_fail_open)
+        {
+            return None;
+        }
+        let in_flight = pool.reserve(owner, now)?;
+        let why = match pool.endpoints[owner].availability() {
+            Availability::Down => Why::FailOpen,
+            _ if is_tried => Why::AlreadyTried,
+            _ => Why::Sticky,
+        };
+        Some(Pick::Endpoint(self.lease(owner, in_flight), why))
+    }
+
+    fn pick_by_policy(&mut self, wanted: &Wanted<'_>, now: u64, random: &mut Rng) -> Pick {
+        let pool = &*self.seat.pool;
         let rotation = &self.rotation;
         let tried = wanted.tried;
         // An unknown endpoint is worth a try before one that just failed this very request.
@@ -208,23 +284,26 @@ impl Balancer {
                 // Goes round again only when another worker took the last place meanwhile.
                 while let Some(index) = self.policy.pick(&candidates, random) {
                     if let Some(in_flight) = pool.reserve(index, now) {
-                        let seat = Rc::clone(&self.seat);
                         let why = match group.standing.why() {
                             Why::Policy | Why::Busy if tried.contains(index) => Why::AlreadyTried,
                             why => why,
                         };
-                        let lease = Lease {
-                            seat,
-                            index,
-                            in_flight,
-                        };
-                        return Pick::Endpoint(lease, why);
+                        return Pick::Endpoint(self.lease(index, in_flight), why);
                     }
                 }
             }
         }
         let may_open = rotation.has_open || (rotation.has_down && !pool.settings.fail_closed);
         if may_open { Pick::Full } else { Pick::Refused }
+    }
+
+    /// For a place that was reserved.
+    fn lease(&self, index: usize, in_flight: u32) -> Lease {
+        Lease {
+            seat: Rc::clone(&self.seat),
+            index,
+            in_flight,
+        }
     }
 }
 
@@ -269,6 +348,7 @@ impl Why {
             Self::OnlyUnknown => "unknown",
             Self::FailOpen => "fail_open",
             Self::AlreadyTried => "again",
+            Self::Hedge => "hedge",
         }
     }
 }

@@ -22,9 +22,12 @@ mod tried;
 mod wanted;
 
 mod adaptive;
+mod circuit;
+mod hedge;
 mod policy;
 mod queue;
 mod retry;
+mod sticky;
 
 mod feed;
 mod health;
@@ -34,6 +37,7 @@ mod fixture;
 
 pub use address::Address;
 pub use balancer::{Balancer, Lease, Pick, Why};
+pub use circuit::{ConnectionPlace, NoConnectionLeft};
 pub use endpoint::{AdminState, Availability, Endpoint, LoadLine};
 pub use feed::{
     AgentWeight, AgentWords, load_report, parse_agent_words, parse_load_body, parse_load_metrics,
@@ -43,6 +47,7 @@ pub use health::{
     Cause, Evidence, Health, HealthState, LiveEvidence, Outlier, ProbeFailure, Tally, Transition,
     may_eject, outliers,
 };
+pub use hedge::{HedgeBudget, RecentLatency};
 pub use load_state::{LoadReport, LoadWord};
 pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind, learn_nothing};
 pub use pool::Pool;

@@ -9,8 +9,8 @@ use crate::load_state::{LoadReport, LoadWord};
 use crate::rotation::{WEIGHT_ONE, weight_now};
 use crate::sticky::Sessions;
 use crate::{
-    AdminState, Availability, Endpoint, EndpointSettings, HashKey, HedgeBudget, PoolSettings, Queue,
-    RetryBudget, policy, slow_start,
+    AdminState, Availability, Endpoint, EndpointSettings, HashKey, HedgeBudget, PoolSettings,
+    Queue, RetryBudget, policy, slow_start,
 };
 
 /// A pool: its endpoints and what all workers must agree on.

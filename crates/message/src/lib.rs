@@ -5,11 +5,13 @@
 //!
 //! Absent on purpose: sockets, clocks, and any opinion about how bytes arrive (see `wire`).
 
+mod cookie;
 mod field;
 mod head;
 mod method;
 mod status;
 
+pub use cookie::{cookies, set_cookie, write_cookies_without};
 pub use field::{Field, FieldName};
 pub use head::{BodyLength, RequestHead, ResponseHead, Span, TargetForm, Version};
 pub use method::Method;
