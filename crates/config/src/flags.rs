@@ -7,7 +7,7 @@ use crate::problem::{Problems, Source};
 use crate::raw::{RawConfig, RawListener, RawPool};
 use crate::spanned::{At, OneOrMany, Place, StringOr};
 use crate::text::finish;
-use crate::{Snapshot, load};
+use crate::{Outside, Snapshot};
 
 /// The config of one listener `web` on the addresses of `listen` and one pool `app` with the
 /// endpoints of `to`, all else by default. The addresses are those of the file: `:8080` listens
@@ -45,14 +45,22 @@ pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems
         .map(|At { place, value }| At::new(place, StringOr::String(value)))
         .collect();
     let pool = RawPool {
-        policy: None,
         endpoints: At::new(whole.clone(), endpoints),
+        policy: None,
         check: None,
+        agent: None,
         outlier: None,
+        slow_start: None,
+        feedback: None,
+        concurrency: None,
         retry: None,
+        hedge: None,
+        sticky: None,
+        circuit: None,
         timeouts: None,
         queue: None,
         fail: None,
+        panic: None,
     };
     let named = |name: &str| At::new(whole.clone(), name.to_owned());
     let raw = RawConfig {
@@ -70,7 +78,7 @@ pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems
         problems.sources = vec![source];
         return Err(problems);
     }
-    let snapshot = compile(raw, &names, &load::resolve, &mut problems);
+    let snapshot = compile(raw, &names, Outside::SYSTEM, &mut problems);
     finish(snapshot, vec![source], problems).map(|loaded| loaded.snapshot)
 }
 

@@ -1,7 +1,7 @@
 //! Keys and values that are decided but not in this version, so that whoever tries them is told
 //! so instead of looking for a misspelling.
 
-/// What to say about a key (`pools.*.tls`), or a value of a key (`pools.*.policy = adaptive`),
+/// What to say about a key (`pools.*.tls`), or a value of a key (`listeners.*.protocol = tcp`),
 /// that comes later. `*` stands for any name; elements of a list are their list.
 pub(crate) fn note(path: &str) -> Option<&'static str> {
     LATER
@@ -20,17 +20,6 @@ const LATER: &[(&str, &str)] = &[
     ),
     ("listeners.*.protocol = tcp", "there is `http` only"),
     ("listeners.*.protocol = udp", "there is `http` only"),
-    (
-        "pools.*.policy = adaptive",
-        "the default is `least_request`",
-    ),
-    ("pools.*.policy = maglev", "the default is `least_request`"),
-    ("pools.*.policy = table", "name a policy without settings"),
-    (
-        "pools.*.endpoints.tier",
-        "`weight = 0` keeps an endpoint for when nothing else is left",
-    ),
-    ("pools.*.sticky", "every endpoint must take every request"),
     ("pools.*.tls", "endpoints are spoken to in plain HTTP"),
     ("pools.*.protocol", "endpoints are spoken to in HTTP/1.1"),
 ];

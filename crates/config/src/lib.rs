@@ -23,6 +23,7 @@ mod problem;
 mod raw;
 mod render;
 mod schema;
+mod secret;
 mod shape;
 mod snapshot;
 mod spanned;
@@ -37,11 +38,12 @@ mod tests;
 mod text;
 mod units;
 
-pub use compile::Resolve;
+pub use compile::Outside;
 pub use flags::from_flags;
-pub use load::{load, resolve};
+pub use load::load;
 pub use problem::Problems;
 pub use schema::schema;
+pub use secret::Secret;
 pub use snapshot::{
     AccessLog, AccessLogSink, Admin, HeadLimits, Listener, ListenerTimeouts, Pool, Route,
     RouteTimeouts, Snapshot,

@@ -5,11 +5,20 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
+use crate::Outside;
 use crate::problem::{Problems, Source};
 use crate::text::{Loaded, parse_all};
 
 /// Longest file that is read. 10,000 routes are about 1 MB.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+
+impl Outside<'static> {
+    /// The system's resolver and files.
+    pub const SYSTEM: Self = Self {
+        resolve: &resolve,
+        read: &read,
+    };
+}
 
 /// Compiles a file, or every `*.toml` file of a folder, in the order of their names, as one
 /// config. Files whose name begins with a dot are left out: editors and package managers put
@@ -31,7 +40,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     }
     let mut sources: Vec<Source> = Vec::new();
     for file in files {
-        match read(&file) {
+        match read_text(&file) {
             Ok(text) => {
                 let name = file.display().to_string();
                 sources.push(Source::behind(&sources, name, text));
@@ -41,11 +50,11 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
             }
         }
     }
-    parse_all(sources, problems, &resolve)
+    parse_all(sources, problems, Outside::SYSTEM)
 }
 
 /// The addresses of `host:port` by the system's resolver, which may take seconds to answer.
-pub fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
+fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
     Ok(host_and_port.to_socket_addrs()?.collect())
 }
 
@@ -71,7 +80,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(file: &Path) -> io::Result<String> {
+fn read(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Bounded while reading: the length of a pipe or of a growing file is not known before.
     File::open(file)?
@@ -80,7 +89,11 @@ fn read(file: &Path) -> io::Result<String> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    Ok(bytes)
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    String::from_utf8(read(file)?).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
         io::Error::other(format!("line {line} is not UTF-8"))

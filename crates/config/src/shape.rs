@@ -4,12 +4,14 @@
 //! What is wrong is reported and left out; what remains always becomes a `RawConfig`, so that its
 //! meaning can be checked in the same run.
 
+use std::fmt::Display;
 use std::ops::Range;
 
 use serde_json::Value;
 use toml::Spanned;
-use toml::de::{DeArray, DeInteger, DeTable, DeValue};
+use toml::de::{DeArray, DeFloat, DeInteger, DeTable, DeValue};
 
+use crate::compile::policies;
 use crate::problem::Problems;
 use crate::spanned::Place;
 use crate::{later, suggest};
@@ -65,7 +67,7 @@ impl<'a> Walk<'a> {
         let place = self.place(value.span());
         let forms = self.forms(schema);
         let found = json_type(value.get_ref());
-        let Some(form) = forms.iter().find(|form| form["type"] == found) else {
+        let Some(form) = forms.iter().find(|form| fits(form, found)) else {
             self.wrong_type(&forms, value.get_ref(), place);
             return None;
         };
@@ -82,6 +84,10 @@ impl<'a> Walk<'a> {
             DeValue::Integer(integer) => {
                 self.check_range(form, &integer, &place)?;
                 DeValue::Integer(integer)
+            }
+            DeValue::Float(number) => {
+                self.check_number(form, parse(&number), &number, &place)?;
+                DeValue::Float(number)
             }
             other => other,
         };
@@ -168,6 +174,12 @@ impl<'a> Walk<'a> {
             return None;
         }
         let keys = keys.into_iter().flatten().map(|(key, _)| key.as_str());
+        if self.path.starts_with("pools.*.policy.") && policies().any(|policy| policy == key) {
+            self.problems
+                .error(place, format!("`{key}` has no settings"))
+                .help(format!("write policy = \"{key}\""));
+            return None;
+        }
         let problem = self.problems.error(place, format!("unknown key `{key}`"));
         problem.help = suggest::help(key, keys.clone());
         suggest::similar(key, keys).map(str::to_owned)
@@ -178,6 +190,7 @@ impl<'a> Walk<'a> {
             "object" => "a table",
             "array" => "a list",
             "integer" => "an integer",
+            "number" => "a number",
             "boolean" => "true or false",
             _ => "a string",
         };
@@ -194,11 +207,7 @@ impl<'a> Walk<'a> {
         let message = format!("expected {}, found {found}", expected.join(" or "));
         let problem = self.problems.error(place, message);
         let kind = json_type(value);
-        if kind == "object"
-            && let Some(note) = later::note(&format!("{} = table", self.path))
-        {
-            problem.help(format!("not supported in this version: {note}"));
-        } else if expected.contains(&"a string") && matches!(kind, "integer" | "number") {
+        if expected.contains(&"a string") && matches!(kind, "integer" | "number") {
             problem.help("write it in quotes");
         }
     }
@@ -225,6 +234,11 @@ impl<'a> Walk<'a> {
     }
 
     fn check_range(&mut self, form: &Value, integer: &DeInteger<'_>, place: &Place) -> Option<()> {
+        if form["type"] == "number" {
+            let number = i64::from_str_radix(integer.as_str(), integer.radix());
+            let number = number.map_or(f64::NAN, |number| number as f64);
+            return self.check_number(form, number, integer, place);
+        }
         let min = form["minimum"].as_i64().unwrap_or(0);
         // Every number of the config fits 32 bits; schemars leaves this bound to the format.
         let max = form["maximum"].as_i64().unwrap_or(u32::MAX.into());
@@ -238,6 +252,24 @@ impl<'a> Walk<'a> {
                 format!("{min} to {max}")
             };
             let message = format!("{integer} is out of range, {range}");
+            self.problems.error(place.clone(), message);
+        }
+        fits.then_some(())
+    }
+
+    /// Numbers with a fraction have both bounds.
+    fn check_number(
+        &mut self,
+        form: &Value,
+        number: f64,
+        written: &dyn Display,
+        place: &Place,
+    ) -> Option<()> {
+        let bound = |key: &str| form[key].as_f64().unwrap_or(f64::NAN);
+        let (min, max) = (bound("minimum"), bound("maximum"));
+        let fits = (min..=max).contains(&number);
+        if !fits {
+            let message = format!("{written} is out of range, {min} to {max}");
             self.problems.error(place.clone(), message);
         }
         fits.then_some(())
@@ -257,6 +289,16 @@ impl<'a> Walk<'a> {
             None => vec![schema],
         }
     }
+}
+
+/// True if a value of this type may have this form. An integer is a number.
+fn fits(form: &Value, found: &str) -> bool {
+    form["type"] == found || (form["type"] == "number" && found == "integer")
+}
+
+/// Not a number where it is none.
+fn parse(number: &DeFloat<'_>) -> f64 {
+    number.as_str().parse().unwrap_or(f64::NAN)
 }
 
 /// The type as a JSON Schema calls it.

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings};
 
+use crate::Secret;
+
 /// Everything the file says, with defaults filled in and names resolved to indices.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Request workers; `None`: one per core that the process may use.
     pub workers: Option<NonZeroUsize>,
+    /// What keys are derived from that must outlive the process.
+    pub secret: Option<Secret>,
     /// The admin API.
     pub admin: Admin,
     /// The access log.

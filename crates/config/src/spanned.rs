@@ -11,7 +11,9 @@ use std::ops::Range;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 
 /// A range of bytes of the files, counted through all of them (see `problem::Source`).
 pub(crate) type Place = Range<usize>;
@@ -111,34 +113,44 @@ impl<T: JsonSchema> JsonSchema for StringOr<T> {
     }
 }
 
-/// `"off"` or a table.
+/// One of a few words, as the short form of a table.
 #[derive(Debug, Clone)]
-pub(crate) enum OffOr<T> {
-    Off,
+pub(crate) enum WordOr<W, T> {
+    Word(W),
     Table(T),
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OffOr<T> {
+impl<'de, W: Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for WordOr<W, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match StringOr::<T>::deserialize(deserializer)? {
             StringOr::Table(table) => Ok(Self::Table(table)),
-            StringOr::String(text) if text == "off" => Ok(Self::Off),
-            StringOr::String(text) => Err(D::Error::unknown_variant(&text, &["off"])),
+            StringOr::String(word) => W::deserialize(word.into_deserializer()).map(Self::Word),
         }
     }
 }
 
-impl<T: JsonSchema> JsonSchema for OffOr<T> {
+impl<W: JsonSchema, T: JsonSchema> JsonSchema for WordOr<W, T> {
     fn inline_schema() -> bool {
         true
     }
     fn schema_name() -> Cow<'static, str> {
-        format!("OffOr{}", T::schema_name()).into()
+        format!("{}Or{}", W::schema_name(), T::schema_name()).into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let off = json_schema!({ "type": "string", "enum": ["off"] });
-        json_schema!({ "anyOf": [off, generator.subschema_for::<T>()] })
+        let word = generator.subschema_for::<W>();
+        json_schema!({ "anyOf": [word, generator.subschema_for::<T>()] })
     }
+}
+
+/// `"off"` or a table.
+pub(crate) type OffOr<T> = WordOr<Off, T>;
+
+/// The word for "not at all".
+#[derive(Debug, Clone, Copy, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum Off {
+    Off,
 }
 
 /// One string, or a list of them.

@@ -6,12 +6,12 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::Snapshot;
-use crate::compile::{Names, Resolve, compile};
+use crate::compile::{Names, compile};
 use crate::problem::{Problems, Source};
 use crate::raw::RawConfig;
 use crate::shape::Shape;
 use crate::spanned::At;
+use crate::{Outside, Snapshot};
 
 /// A config that can be run.
 #[derive(Debug, Clone)]
@@ -23,16 +23,16 @@ pub struct Loaded {
 }
 
 /// Compiles the text of one file. `name` is how problems call the file.
-pub fn parse(name: &str, text: &str, resolve: Resolve<'_>) -> Result<Loaded, Problems> {
+pub fn parse(name: &str, text: &str, outside: Outside<'_>) -> Result<Loaded, Problems> {
     let source = Source::behind(&[], name.into(), text.into());
-    parse_all(vec![source], Problems::default(), resolve)
+    parse_all(vec![source], Problems::default(), outside)
 }
 
 /// Compiles files as one config. `problems` are those found before, when reading them.
 pub(crate) fn parse_all(
     sources: Vec<Source>,
     mut problems: Problems,
-    resolve: Resolve<'_>,
+    outside: Outside<'_>,
 ) -> Result<Loaded, Problems> {
     let mut documents = Vec::new();
     for source in &sources {
@@ -62,7 +62,7 @@ pub(crate) fn parse_all(
             }
         }
     }
-    let snapshot = compile(raw, &names, resolve, &mut problems);
+    let snapshot = compile(raw, &names, outside, &mut problems);
     finish(snapshot, sources, problems)
 }
 
@@ -123,6 +123,8 @@ fn is_empty_list(value: &DeValue<'_>) -> bool {
 /// Adds what another file says. Each thing is said once.
 fn merge(whole: &mut RawConfig, part: RawConfig, problems: &mut Problems) {
     merge_key("workers", &mut whole.workers, part.workers, problems);
+    merge_key("zone", &mut whole.zone, part.zone, problems);
+    merge_key("secret", &mut whole.secret, part.secret, problems);
     merge_key("admin", &mut whole.admin, part.admin, problems);
     merge_key(
         "access_log",

@@ -74,6 +74,18 @@ pub(crate) fn percent(text: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("`{text}` is no share from \"0%\" to \"100%\""))
 }
 
+/// `"p95"` or `"p99.9"`: p50 to p99.9, as a part of one.
+pub(crate) fn quantile(text: &str) -> Result<f64, String> {
+    let is_part = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    text.strip_prefix('p')
+        .filter(|digits| digits.bytes().all(is_part))
+        .and_then(|digits| digits.parse::<f64>().ok())
+        .filter(|percent| (50.0..=99.9).contains(percent))
+        // No more digits than were written.
+        .map(|percent| (percent * 100.0).round() / 10_000.0)
+        .ok_or_else(|| format!("`{text}` is no quantile from \"p50\" to \"p99.9\""))
+}
+
 /// `"200"` or `"200-399"`, statuses of final responses.
 pub(crate) fn statuses(text: &str) -> Result<StatusRange, String> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
@@ -166,6 +178,17 @@ mod tests {
         assert_eq!(percent("100%"), Ok(100));
         for text in ["", "%", "101%", "50", "+5%", "5 %", "65536%"] {
             assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_those_that_say_something_of_slow_requests() {
+        assert_eq!(quantile("p50"), Ok(0.5));
+        assert_eq!(quantile("p99.9"), Ok(0.999));
+        for text in [
+            "", "p", "95", "p49", "p100", "p99.99", "P95", "p+95", "p9e1", "p.", "pNaN",
+        ] {
+            assert!(quantile(text).is_err(), "{text}");
         }
     }
 

@@ -76,7 +76,7 @@ impl Compiler<'_> {
         }
         let mut all = Vec::new();
         for At { place, value } in bind.list {
-            match address::addresses(&value, Ipv4Addr::UNSPECIFIED, self.resolve) {
+            match address::addresses(&value, Ipv4Addr::UNSPECIFIED, self.outside.resolve) {
                 Ok(addresses) => {
                     for address in addresses {
                         taken.claim(&address, &place, self.problems);

@@ -4,28 +4,40 @@
 //! next mistake is found too. `text` keeps a snapshot with errors from leaving the crate.
 
 mod address;
+mod check;
 mod listener;
+mod policy;
 mod pool;
+mod resilience;
 mod route;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
 use ::balance::Address;
 
 use crate::problem::Problems;
-use crate::raw::{DurationText, RawAccessLog, RawAdmin, RawConfig, SizeText};
-use crate::spanned::{At, StringOr};
-use crate::{AccessLog, AccessLogSink, Admin, Snapshot, units};
+use crate::raw::{DurationText, RawAccessLog, RawAdmin, RawConfig, RawSecret, SizeText};
+use crate::spanned::{At, Place, StringOr};
+use crate::{AccessLog, AccessLogSink, Admin, Secret, Snapshot, units};
 
-pub(crate) use pool::policies;
+pub(crate) use policy::policies;
 
-/// Looks up `host:port`, a name and not an address. An argument, so that all but the lookup is
-/// pure; see [`crate::resolve`] for the real one.
-pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
+/// What a config refers to and does not contain. An argument, so that all else is pure; the real
+/// one is [`Outside::SYSTEM`].
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    /// Looks up `host:port`, a name and not an address.
+    pub resolve: Resolve<'a>,
+    /// Reads a file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+}
+
+type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
 
 /// Names in the files, those included whose definition is broken: a route that refers to one is
 /// not a second mistake.
@@ -40,31 +52,50 @@ pub(crate) struct Names {
 /// What every part of the work needs.
 struct Compiler<'a> {
     names: &'a Names,
-    resolve: Resolve<'a>,
+    outside: Outside<'a>,
     problems: &'a mut Problems,
+    /// The zone that the process runs in.
+    zone: Option<At<Box<str>>>,
+    /// The first endpoint of a zone, and whether one is of the process's own.
+    zoned_endpoint: Option<Place>,
+    has_near_endpoint: bool,
+    /// The first sticky cookie.
+    sticky_cookie: Option<Place>,
 }
 
 pub(crate) fn compile(
     raw: RawConfig,
     names: &Names,
-    resolve: Resolve<'_>,
+    outside: Outside<'_>,
     problems: &mut Problems,
 ) -> Snapshot {
     let mut compiler = Compiler {
         names,
-        resolve,
+        outside,
         problems,
+        zone: None,
+        zoned_endpoint: None,
+        has_near_endpoint: false,
+        sticky_cookie: None,
     };
+    compiler.zone = raw.zone.map(|zone| compiler.zone_name(zone));
+    let secret = raw.secret.and_then(|secret| compiler.secret(secret.value));
     let mut taken = listener::Taken::default();
     let admin = compiler.admin(raw.admin, &mut taken);
     let access_log = compiler.access_log(raw.access_log);
     let mut listeners = compiler.listeners(raw.listeners, &mut taken);
     let pools = compiler.pools(raw.pools);
     let routes = compiler.routes(raw.routes, &mut listeners, &pools);
+    // With errors, what is missing may be in what is broken.
+    if !compiler.problems.has_errors() {
+        compiler.warn_of_zones();
+        compiler.warn_of_cookies(secret.as_ref());
+    }
     Snapshot {
         workers: raw
             .workers
             .and_then(|workers| NonZeroUsize::new(workers.value as usize)),
+        secret,
         admin,
         access_log,
         listeners: listeners.into_iter().map(|named| named.listener).collect(),
@@ -74,6 +105,63 @@ pub(crate) fn compile(
 }
 
 impl Compiler<'_> {
+    /// Zones stand in logs and metrics, as names do.
+    fn zone_name(&mut self, zone: At<String>) -> At<Box<str>> {
+        self.check_name("a zone", &zone);
+        At::new(zone.place, zone.value.into())
+    }
+
+    fn secret(&mut self, raw: RawSecret) -> Option<Secret> {
+        let At { place, value: file } = raw.file;
+        let bytes = match (self.outside.read)(Path::new(&file)) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("cannot read {file}: {error}");
+                self.problems
+                    .error(place, message)
+                    .help(how_to_make_a_secret(&file));
+                return None;
+            }
+        };
+        match Secret::read(&bytes) {
+            Ok(secret) => Some(secret),
+            Err(message) => {
+                self.problems
+                    .error(place, message)
+                    .help(how_to_make_a_secret(&file));
+                None
+            }
+        }
+    }
+
+    fn warn_of_zones(&mut self) {
+        match (&self.zone, &self.zoned_endpoint) {
+            (Some(zone), _) if !self.has_near_endpoint => {
+                let message = format!("no endpoint is in zone `{}`", zone.value);
+                self.problems
+                    .warning(zone.place.clone(), message)
+                    .help("`zone` of an endpoint says where it stands");
+            }
+            (None, Some(place)) => {
+                self.problems
+                    .warning(place.clone(), "a zone is preferred by nobody")
+                    .help("`zone = \"…\"` at the top says where this process runs");
+            }
+            _ => {}
+        }
+    }
+
+    fn warn_of_cookies(&mut self, secret: Option<&Secret>) {
+        if let (Some(place), None) = (&self.sticky_cookie, secret) {
+            self.problems
+                .warning(
+                    place.clone(),
+                    "without a `secret`, sessions move when Pointsman is restarted",
+                )
+                .help(how_to_make_a_secret("secret"));
+        }
+    }
+
     fn admin(&mut self, raw: Option<At<RawAdmin>>, taken: &mut listener::Taken) -> Admin {
         // Loopback, because what is shown there is for the operator.
         let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
@@ -141,8 +229,39 @@ impl Compiler<'_> {
     }
 
     fn duration(&mut self, text: Option<At<DurationText>>, default: Duration) -> Duration {
-        let text = text.map(|text| At::new(text.place, text.value.0));
-        self.meaning(text, units::duration, default)
+        self.meaning(text.map(At::text), units::duration, default)
+    }
+
+    fn duration_within(
+        &mut self,
+        text: Option<At<DurationText>>,
+        min: &str,
+        max: &str,
+        default: Duration,
+    ) -> Duration {
+        let read = |text: &str| {
+            let duration = units::duration(text)?;
+            let bound = |text| units::duration(text).expect("a duration of our own");
+            if (bound(min)..=bound(max)).contains(&duration) {
+                Ok(duration)
+            } else {
+                Err(format!("`{text}` is out of range, {min} to {max}"))
+            }
+        };
+        self.meaning(text.map(At::text), read, default)
+    }
+
+    /// A bound, or `off`.
+    fn duration_or_off(
+        &mut self,
+        text: Option<At<DurationText>>,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
+        let read = |text: &str| match text {
+            "off" => Ok(None),
+            text => units::duration(text).map(Some),
+        };
+        self.meaning(text.map(At::text), read, default)
     }
 
     fn size(&mut self, text: Option<At<SizeText>>, min: &str, max: &str, default: usize) -> usize {
@@ -159,6 +278,29 @@ impl Compiler<'_> {
         self.meaning(text, read, default)
     }
 
+    /// Of keys that exclude each other, a table has one.
+    fn check_one_of(&mut self, table: &Place, keys: &[(&str, Option<&Place>)]) {
+        let mut present = keys
+            .iter()
+            .filter_map(|(key, place)| Some((key, (*place)?.clone())));
+        match (present.next(), present.next()) {
+            (None, _) => {
+                let names: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
+                let message = format!("one of {} is missing", names.join(", "));
+                self.problems.error(table.clone(), message);
+            }
+            (Some((first, first_place)), Some((second, second_place))) => {
+                self.problems
+                    .error(
+                        second_place,
+                        format!("`{first}` and `{second}` exclude each other"),
+                    )
+                    .also(first_place, "the other one");
+            }
+            _ => {}
+        }
+    }
+
     /// Names stand in logs, in metrics and on command lines: no space, no quoting.
     fn check_name(&mut self, kind: &str, name: &At<String>) {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
@@ -169,4 +311,14 @@ impl Compiler<'_> {
                 .help("a name has 1 to 64 letters, digits, `-`, `_` and `.`");
         }
     }
+}
+
+/// A token, as names of header fields and cookies are (RFC 9110 §5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
+fn how_to_make_a_secret(file: &str) -> String {
+    format!("make one: head -c 32 /dev/urandom | base64 > {file}")
 }

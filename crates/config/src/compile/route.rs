@@ -1,17 +1,15 @@
 //! Routes: what they match, where they lead, and whether a request can reach them.
 
-use std::time::Duration;
-
 use ::balance::RetrySettings;
 use ::route::{HostMatch, PathMatch};
 
-use super::Compiler;
 use super::address::is_host_name;
 use super::listener::NamedListener;
 use super::pool::NamedPool;
-use crate::raw::{DurationText, RawRoute, RawRouteTimeouts, Trace};
+use super::{Compiler, is_token};
+use crate::raw::{RawRoute, RawRouteTimeouts, Trace};
 use crate::spanned::{At, Place};
-use crate::{Route, RouteTimeouts, suggest, units};
+use crate::{Route, RouteTimeouts, suggest};
 
 /// What a route matches, and what the checks between routes need.
 struct Matcher {
@@ -54,6 +52,8 @@ impl Compiler<'_> {
                     path: None,
                     pool: At::new(only.place.clone(), only.pool.settings.name.to_string()),
                     timeouts: None,
+                    retry: None,
+                    hedge: None,
                     upgrades: None,
                     trace: None,
                 };
@@ -87,12 +87,13 @@ impl Compiler<'_> {
         let named = pools.get(pool);
         let base = named.map_or_else(RouteTimeouts::default, |named| named.timeouts);
         let retry = named.map_or_else(RetrySettings::default, |named| named.retry.clone());
+        let hedge = named.and_then(|named| named.hedge);
         let route = Route {
             name: name.into(),
             pool,
             timeouts: self.route_timeouts(raw.timeouts.unwrap_or_default(), base),
-            retry,
-            hedge: None,
+            retry: self.retry(raw.retry, retry),
+            hedge: self.hedge(raw.hedge, hedge),
             upgrades: self.upgrades(raw.upgrades),
             allow_trace: matches!(raw.trace, Some(Trace::Allow)),
         };
@@ -199,22 +200,8 @@ impl Compiler<'_> {
             response: self.duration(raw.response, pool.response),
             body: self.duration(raw.body, pool.body),
             tunnel: self.duration(raw.tunnel, pool.tunnel),
-            total: self.total(raw.total, pool.total),
+            total: self.duration_or_off(raw.total, pool.total),
         }
-    }
-
-    /// A bound, or `off`.
-    pub(super) fn total(
-        &mut self,
-        text: Option<At<DurationText>>,
-        default: Option<Duration>,
-    ) -> Option<Duration> {
-        let text = text.map(|text| At::new(text.place, text.value.0));
-        let read = |text: &str| match text {
-            "off" => Ok(None),
-            text => units::duration(text).map(Some),
-        };
-        self.meaning(text, read, default)
     }
 
     fn upgrades(&mut self, raw: Option<Vec<At<String>>>) -> Vec<Box<str>> {
@@ -230,7 +217,7 @@ impl Compiler<'_> {
                 self.problems
                     .error(place, "an upgrade to `h2c` is never passed on")
                     .help("requests inside of it would escape every rule");
-            } else if is_token(&protocol) {
+            } else if protocol.split('/').all(is_token) {
                 upgrades.push(protocol.into());
             } else {
                 self.problems
@@ -331,10 +318,4 @@ fn name(raw: &RawRoute) -> String {
         Some(listener) => format!("{}:{name}", listener.value),
         None => name,
     }
-}
-
-/// RFC 9110 §5.6.2, with the slash of `protocol/version` (§7.8).
-fn is_token(text: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_part)
 }

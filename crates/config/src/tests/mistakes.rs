@@ -513,13 +513,9 @@ protocol = "tcp"
 pool = "app"
 
 [pools.app]
-endpoints = [{ address = "10.0.0.1:80", tier = 1 }]
-policy = "adaptive"
-sticky = { cookie = "route" }
-
-[pools.other]
-endpoints = ["10.0.0.2:80"]
-policy = { maglev = { key = { header = "x-user" } } }
+endpoints = ["10.0.0.1:80"]
+protocol = "h2"
+tls = { ca = "ca.pem" }
 "#), @r##"
     error: `tls` is not supported in this version
      --> pointsman.toml:4:1
@@ -553,37 +549,21 @@ policy = { maglev = { key = { header = "x-user" } } }
        |
        = help: it belongs to TCP listeners; a route leads to a pool
 
-    error: `tier` is not supported in this version
-      --> pointsman.toml:13:41
+    error: `protocol` is not supported in this version
+      --> pointsman.toml:14:1
        |
-    13 | endpoints = [{ address = "10.0.0.1:80", tier = 1 }]
-       |                                         ^^^^
+    14 | protocol = "h2"
+       | ^^^^^^^^
        |
-       = help: `weight = 0` keeps an endpoint for when nothing else is left
+       = help: endpoints are spoken to in HTTP/1.1
 
-    error: `adaptive` is not supported in this version
-      --> pointsman.toml:14:10
-       |
-    14 | policy = "adaptive"
-       |          ^^^^^^^^^^
-       |
-       = help: the default is `least_request`
-
-    error: `sticky` is not supported in this version
+    error: `tls` is not supported in this version
       --> pointsman.toml:15:1
        |
-    15 | sticky = { cookie = "route" }
-       | ^^^^^^
+    15 | tls = { ca = "ca.pem" }
+       | ^^^
        |
-       = help: every endpoint must take every request
-
-    error: expected a string, found a table
-      --> pointsman.toml:19:10
-       |
-    19 | policy = { maglev = { key = { header = "x-user" } } }
-       |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-       |
-       = help: not supported in this version: name a policy without settings
+       = help: endpoints are spoken to in plain HTTP
     "##);
 }
 

@@ -7,9 +7,10 @@ mod robustness;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::problem::{Problems, Source};
-use crate::{Loaded, parse, text};
+use crate::{Loaded, Outside, parse, text};
 
 /// A resolver that knows a few names.
 fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
@@ -28,8 +29,22 @@ fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
+/// A file that has a secret, one that has none, and no others.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match path.to_str() {
+        Some("/etc/pointsman/secret") => Ok(b"correct horse battery staple, twice over\n".to_vec()),
+        Some("/run/short") => Ok(b"hunter2\n".to_vec()),
+        _ => Err(io::Error::other("no such file")),
+    }
+}
+
+const OUTSIDE: Outside<'static> = Outside {
+    resolve: &resolve,
+    read: &read,
+};
+
 fn parse_text(text: &str) -> Result<Loaded, Problems> {
-    parse("pointsman.toml", text, &resolve)
+    parse("pointsman.toml", text, OUTSIDE)
 }
 
 fn parse_files(files: &[(&str, &str)]) -> Result<Loaded, Problems> {
@@ -37,7 +52,7 @@ fn parse_files(files: &[(&str, &str)]) -> Result<Loaded, Problems> {
     for (name, text) in files {
         sources.push(Source::behind(&sources, (*name).into(), (*text).into()));
     }
-    text::parse_all(sources, Problems::default(), &resolve)
+    text::parse_all(sources, Problems::default(), OUTSIDE)
 }
 
 /// A valid config.

@@ -84,7 +84,7 @@ pub(crate) fn demo(arguments: &DemoArguments) -> Result<()> {
         events: Events::new(EventFormat::Text, log.clone()),
         admin_extra: switches.router(),
     };
-    let loaded = config::parse("config of the demo", &config, &config::resolve)?;
+    let loaded = config::parse("config of the demo", &config, config::Outside::SYSTEM)?;
     let server = Server::start(loaded.snapshot, options)?;
     let listen = server.address("web").context("`web` has no address")?;
     let admin = server.admin_address().context("the admin API is off")?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use config::Outside;
 use observe::{EventFormat, Events};
 use pointsman::{Options, Server};
 use serde_json::Value;
@@ -129,7 +130,11 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start_in(self, directory: TempDir) -> Proxy {
         let text = self.text(directory.path());
-        let loaded = match config::parse("test.toml", &text, &no_names) {
+        let outside = Outside {
+            resolve: &no_names,
+            ..Outside::SYSTEM
+        };
+        let loaded = match config::parse("test.toml", &text, outside) {
             Ok(loaded) => loaded,
             Err(problems) => panic!("{}", problems.render(false)),
         };

@@ -6,15 +6,21 @@
 //!
 //! Doc comments are shown to users, in editors and as help under a mistake.
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+mod pool;
 
-use balance::DEFAULT_POLICY;
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::compile::policies;
-use crate::spanned::{At, OffOr, OneOrMany, StringOr};
+use crate::spanned::{At, OffOr, OneOrMany, StringOr, WordOr};
+
+pub(crate) use pool::{
+    Believe, Concurrency, Fail, KeyWord, PolicyName, RawAdaptive, RawAgent, RawCheck, RawCircuit,
+    RawConcurrency, RawEndpoint, RawFeedback, RawHashKey, RawHashing, RawHedge, RawLearn,
+    RawLoadProbe, RawOutlier, RawPolicy, RawPool, RawPoolTimeouts, RawQueue, RawRetry,
+    RawSlowStart, RawSticky, RawSuccessRate, StickyMode, Switch,
+};
 
 /// The config of Pointsman.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -24,6 +30,10 @@ pub(crate) struct RawConfig {
     /// Number of request workers. Default: one per core that the process may use.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<At<u32>>,
+    /// The zone that this process runs in. Endpoints of the same zone go first.
+    pub zone: Option<At<String>>,
+    /// What only this deployment knows. Keeps sticky cookies valid through a restart.
+    pub secret: Option<At<RawSecret>>,
     /// Admin API and metrics.
     pub admin: Option<At<RawAdmin>>,
     /// One JSON line per request.
@@ -38,6 +48,14 @@ pub(crate) struct RawConfig {
     /// everything goes to it.
     #[serde(default)]
     pub routes: Vec<At<RawRoute>>,
+}
+
+/// A secret. Never in the config itself: that is shown around.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSecret {
+    /// Path of a file with at least 32 characters, or 32 bytes.
+    pub file: At<String>,
 }
 
 /// Admin API and metrics.
@@ -132,130 +150,6 @@ pub(crate) struct RawListenerTimeouts {
     pub body: Option<At<DurationText>>,
 }
 
-/// A set of endpoints that share one policy.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPool {
-    /// How an endpoint is chosen.
-    #[schemars(extend("enum" = policies().collect::<Vec<_>>(), "default" = DEFAULT_POLICY))]
-    pub policy: Option<String>,
-    /// Where requests go: addresses such as `"10.0.0.11:3000"`, or tables.
-    pub endpoints: At<Vec<At<StringOr<RawEndpoint>>>>,
-    /// Active checks: `"/path"` (HTTP GET), `"tcp"` (connect; the default), `"off"`, or a table.
-    pub check: Option<At<StringOr<RawCheck>>>,
-    /// Passive checks, which judge live traffic: `"off"`, or a table.
-    pub outlier: Option<OffOr<RawOutlier>>,
-    /// When a request moves to another endpoint: `"off"`, or a table.
-    pub retry: Option<OffOr<RawRetry>>,
-    /// How long endpoints may take.
-    pub timeouts: Option<RawPoolTimeouts>,
-    /// Where requests wait when every endpoint has `max_requests`: `"off"`, or a table.
-    pub queue: Option<OffOr<RawQueue>>,
-    /// With every endpoint down: `"open"` (the default) tries them all, `"closed"` refuses.
-    pub fail: Option<Fail>,
-}
-
-/// What a pool does when every endpoint is down.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub(crate) enum Fail {
-    Open,
-    Closed,
-}
-
-/// One endpoint.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawEndpoint {
-    /// `"10.0.0.11:3000"`, `"[::1]:3000"`, `"name.internal:3000"` or `"unix:/run/app.sock"`.
-    pub address: At<String>,
-    /// Name in logs and metrics. Default: the address.
-    pub name: Option<At<String>>,
-    /// Share of the traffic, 0 to 256. With 0 it is picked when nothing else is left.
-    /// Default: 1.
-    #[schemars(range(min = 0, max = 256))]
-    pub weight: Option<u32>,
-    /// Most requests in flight at once. Default: no bound.
-    pub max_requests: Option<NonZeroU32>,
-}
-
-/// Active checks.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawCheck {
-    /// Path of an HTTP GET. Without it, a check is a TCP connect.
-    pub http: Option<At<String>>,
-    /// Host field of the GET. Default: the endpoint's address.
-    pub host: Option<At<String>>,
-    /// Statuses that mean success: `"200"`, `"200-399"` (the default), or a list of these.
-    pub expect: Option<OneOrMany>,
-    /// From check to check. Default: `"2s"`.
-    pub interval: Option<At<DurationText>>,
-    /// For one check. Default: `"1s"`.
-    pub timeout: Option<At<DurationText>>,
-    /// Consecutive failures until an endpoint is down. Default: 3.
-    pub fall: Option<NonZeroU32>,
-    /// Consecutive successes until it is up again. Default: 2.
-    pub rise: Option<NonZeroU32>,
-}
-
-/// Passive checks.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawOutlier {
-    /// Consecutive failures that eject an endpoint. Default: 5.
-    pub consecutive: Option<NonZeroU32>,
-    /// The first ejection; each further one in a row is twice as long. Default: `"1s"`.
-    pub ejection: Option<At<DurationText>>,
-    /// The longest ejection. Default: `"60s"`, or a longer first one.
-    pub ejection_max: Option<At<DurationText>>,
-    /// Never eject more than this share of a pool. Default: `"50%"`.
-    pub ejected_max: Option<At<String>>,
-}
-
-/// When a request moves to another endpoint.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawRetry {
-    /// Extra attempts, 0 to 10. Default: 1.
-    #[schemars(range(min = 0, max = 10))]
-    pub attempts: Option<u32>,
-    /// What is retried: `"connect"`, `"reset"`, `"timeout"` (all three by default), and statuses
-    /// such as `"502"`.
-    pub on: Option<Vec<At<String>>>,
-    /// Body kept to be sent again, at most 64MiB. Default: `"64KiB"`.
-    pub body: Option<At<SizeText>>,
-}
-
-/// How long endpoints may take.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPoolTimeouts {
-    /// To accept a connection. Default: `"2s"`.
-    pub connect: Option<At<DurationText>>,
-    /// From the request sent to the head of the response. Default: `"60s"`.
-    pub response: Option<At<DurationText>>,
-    /// Without progress of a body. Default: `"60s"`.
-    pub body: Option<At<DurationText>>,
-    /// Without traffic on an upgraded connection. Default: `"1h"`.
-    pub tunnel: Option<At<DurationText>>,
-    /// For a whole request and its response, or `"off"` (the default).
-    pub total: Option<At<DurationText>>,
-    /// How long an unused connection is kept. Default: `"30s"`.
-    pub idle: Option<At<DurationText>>,
-}
-
-/// Where requests wait.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawQueue {
-    /// Most requests that wait. Default: 1000.
-    pub length: Option<NonZeroU32>,
-    /// Longest wait. Default: `"5s"`.
-    pub timeout: Option<At<DurationText>>,
-}
-
 /// Which requests go to a pool.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -270,6 +164,10 @@ pub(crate) struct RawRoute {
     pub pool: At<String>,
     /// Before those of the pool.
     pub timeouts: Option<RawRouteTimeouts>,
+    /// When a request moves to another endpoint; before that of the pool.
+    pub retry: Option<OffOr<RawRetry>>,
+    /// When a slow request gets a second copy; before that of the pool.
+    pub hedge: Option<WordOr<Switch, RawHedge>>,
     /// Protocols that a connection may be upgraded to. Default: `["websocket"]`.
     pub upgrades: Option<Vec<At<String>>>,
     /// `"allow"` forwards the method TRACE, which echoes credentials. Default: `"refuse"`.
@@ -306,6 +204,13 @@ pub(crate) enum Trace {
 #[serde(transparent)]
 #[schemars(inline, extend("examples" = ["2s", "500ms", "1h30m"]))]
 pub(crate) struct DurationText(pub String);
+
+impl At<DurationText> {
+    /// The text alone.
+    pub(crate) fn text(self) -> At<String> {
+        At::new(self.place, self.value.0)
+    }
+}
 
 /// A size such as `"64KiB"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
