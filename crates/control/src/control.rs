@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::admin;
+use crate::agents::Agents;
 use crate::health_board::{HealthBoard, Target};
+use crate::load_probe;
 use crate::prober::{ProbeReport, probe};
 use crate::schedule::Schedule;
 use crate::view::View;
@@ -79,14 +81,26 @@ impl Control {
             }
             None => None,
         };
-        let board = HealthBoard::new(&input.pools, input.events.clone());
+        let board = HealthBoard::new(
+            &input.pools,
+            Arc::clone(&input.registry),
+            input.events.clone(),
+        );
         let view = Arc::new(View::new(input.listeners, input.registry, board));
+        let agents = Agents::new(&input.pools, input.events.clone());
         let events = input.events;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                let work = run(view, input.live_evidence, admin, input.admin_extra, stopped);
+                let watching = async {
+                    tokio::select! {
+                        never = watch(&view, input.live_evidence) => never,
+                        never = agents.watch(&view) => never,
+                        never = load_probe::watch(&input.pools) => never,
+                    }
+                };
+                let work = run(&view, watching, admin, input.admin_extra, stopped);
                 // All that could be left half done is this thread's own, and ends with it.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))) {
                     events.emit(&Event::ControlFailed {
@@ -112,17 +126,17 @@ impl Control {
 
 /// Probes and receives until `stopped` is sent to, or its sender is gone.
 async fn run(
-    view: Arc<View>,
-    live_evidence: mpsc::Receiver<LiveEvidence>,
+    view: &Arc<View>,
+    watching: impl Future<Output = Infallible>,
     admin: Option<tokio::net::TcpListener>,
     admin_extra: Router,
     stopped: oneshot::Receiver<()>,
 ) {
     if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, Arc::clone(&view), admin_extra));
+        tokio::spawn(admin::serve(listener, Arc::clone(view), admin_extra));
     }
     tokio::select! {
-        never = watch(&view, live_evidence) => match never {},
+        never = watching => match never {},
         _ = stopped => {}
     }
 }
@@ -150,7 +164,9 @@ async fn watch(view: &View, mut live_evidence: mpsc::Receiver<LiveEvidence>) -> 
         } else {
             None
         };
-        let deadline = next_probe.into_iter().chain(view.board().deadline()).min();
+        let deadline = next_probe
+            .into_iter()
+            .fold(view.board().deadline(), Instant::min);
         tokio::select! {
             // A probe that panicked has said so on standard error. It reports nothing, and the
             // schedule runs it again after a while.
@@ -166,7 +182,7 @@ async fn watch(view: &View, mut live_evidence: mpsc::Receiver<LiveEvidence>) -> 
                     schedule.hurry(target, now);
                 }
             }
-            () = sleep_until_some(deadline) => {}
+            () = sleep_until(deadline.into()) => {}
         }
     }
 }
@@ -176,13 +192,6 @@ fn probe_target(view: &View, target: usize) -> impl Future<Output = (usize, Prob
     let Target { address, check, .. } = &board.targets()[target];
     let (address, check) = (address.clone(), check.clone());
     async move { (target, probe(&address, &check).await) }
-}
-
-async fn sleep_until_some(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

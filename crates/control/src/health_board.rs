@@ -5,19 +5,26 @@
 //! [`Target`], which is probed once and whose reports reach all of its members, so their active
 //! state agrees by construction.
 //!
+//! What nobody reports is looked at once a second: success rates, how those fare that are in slow
+//! start, and what endpoints say of their load.
+//!
 //! Without I/O: probes are run and evidence is received elsewhere (see `control`).
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use balance::{
-    Address, Availability, Check, CheckKind, Evidence, Health, HealthState, LiveEvidence, Pool,
-    Transition, may_eject,
+    Address, AdminState, Availability, Cause, Check, CheckKind, Evidence, Health, HealthState,
+    LiveEvidence, LoadWord, Pool, Tally, Transition, may_eject, outliers,
 };
-use observe::{Event, Events};
+use observe::{Event, Events, Registry};
 
 use crate::prober::ProbeReport;
+use crate::tallies::Tallies;
 
 /// The health of all endpoints of all pools.
 #[derive(Debug)]
@@ -26,6 +33,9 @@ pub(crate) struct HealthBoard {
     targets: Vec<Target>,
     /// Not later than the first deadline of any health.
     deadline: Option<Instant>,
+    /// When to look again at what nobody reports.
+    look_at: Instant,
+    registry: Arc<Registry>,
     events: Events,
 }
 
@@ -35,6 +45,10 @@ pub(crate) struct WatchedPool {
     pub(crate) pool: Arc<Pool>,
     /// By endpoint index.
     pub(crate) endpoints: Vec<Watched>,
+    /// Since the last judgement by success rate.
+    judged: Tallies,
+    /// Since the last look.
+    looked: Tallies,
 }
 
 /// An endpoint's health and past.
@@ -47,7 +61,12 @@ pub(crate) struct Watched {
     target: Option<usize>,
     /// The latest transitions, oldest first.
     pub(crate) past: VecDeque<PastTransition>,
-    pub(crate) ejections: u64,
+    /// By the number of the cause among [`Cause::EJECTIONS`].
+    pub(crate) ejections: [u64; Cause::EJECTIONS.len()],
+    /// When it came into rotation, or the last time out of it.
+    moved_at: Instant,
+    /// As last told.
+    load: LoadWord,
 }
 
 /// A transition, dated for people.
@@ -79,15 +98,15 @@ pub(crate) struct LastProbe {
 
 /// An endpoint by its indices.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    pool: usize,
-    endpoint: usize,
+pub(crate) struct Place {
+    pub(crate) pool: usize,
+    pub(crate) endpoint: usize,
 }
 
 impl HealthBoard {
     /// Nothing is known yet; endpoints without active checks count as up from now on.
-    pub(crate) fn new(pools: &[Arc<Pool>], events: Events) -> Self {
-        let now = SystemTime::now();
+    pub(crate) fn new(pools: &[Arc<Pool>], registry: Arc<Registry>, events: Events) -> Self {
+        let (time, now) = (SystemTime::now(), Instant::now());
         let mut targets = Vec::new();
         let mut target_of = HashMap::new();
         let mut watch = |place: Place, pool: &Pool| {
@@ -106,10 +125,12 @@ impl HealthBoard {
             pool.set_availability(place.endpoint, health.availability());
             Watched {
                 health,
-                since: now,
+                since: time,
                 target,
                 past: VecDeque::new(),
-                ejections: 0,
+                ejections: [0; _],
+                moved_at: now,
+                load: LoadWord::Normal,
             }
         };
         let pools = pools
@@ -128,12 +149,16 @@ impl HealthBoard {
                         )
                     })
                     .collect(),
+                judged: Tallies::new(index, pool.endpoints.len(), now),
+                looked: Tallies::new(index, pool.endpoints.len(), now),
             })
             .collect();
         Self {
             pools,
             targets,
             deadline: None,
+            look_at: now + LOOK_INTERVAL,
+            registry,
             events,
         }
     }
@@ -156,7 +181,7 @@ impl HealthBoard {
             let health = &mut self.watched_mut(place).health;
             let transition = health.receive(report.evidence, now);
             waits.extend(health.next_probe_in());
-            self.settle(place, transition);
+            self.settle(place, transition, now);
         }
         // The most curious of the members decides.
         waits
@@ -173,21 +198,45 @@ impl HealthBoard {
         };
         match seen.evidence {
             Evidence::LiveRefused => self.refused(place, now),
-            Evidence::LiveFailures { .. } => {
+            Evidence::LiveFailures { .. } | Evidence::TrialFailed { .. } => {
                 self.eject(place, seen.evidence, now);
                 None
             }
-            Evidence::ProbeSucceeded | Evidence::ProbeFailed(_) | Evidence::ProbeLate => None,
+            Evidence::ProbeSucceeded
+            | Evidence::ProbeFailed(_)
+            | Evidence::ProbeLate
+            | Evidence::AgentUp
+            | Evidence::AgentDown
+            | Evidence::LowSuccessRate { .. } => None,
         }
     }
 
-    /// When to call [`Self::expire`], if nothing happens before. `None`: never.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// Takes what an endpoint's agent says of its health.
+    pub(crate) fn agent_said(&mut self, place: Place, is_up: bool, now: Instant) {
+        let evidence = if is_up {
+            Evidence::AgentUp
+        } else {
+            Evidence::AgentDown
+        };
+        let transition = self.watched_mut(place).health.receive(evidence, now);
+        self.settle(place, transition, now);
+    }
+
+    /// When to call [`Self::expire`], if nothing happens before.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline.into_iter().fold(self.look_at, Instant::min)
     }
 
     /// Acts on every deadline up to `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
+        if self.look_at <= now {
+            self.look_at = now + LOOK_INTERVAL;
+            for pool in 0..self.pools.len() {
+                self.judge_success_rates(pool, now);
+                self.hold_slow_starts(pool, now);
+                self.tell_loads(pool, now);
+            }
+        }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -195,7 +244,7 @@ impl HealthBoard {
             for endpoint in 0..self.pools[pool].endpoints.len() {
                 let place = Place { pool, endpoint };
                 while let Some(transition) = self.watched_mut(place).health.expire(now) {
-                    self.settle(place, Some(transition));
+                    self.settle(place, Some(transition), now);
                 }
             }
         }
@@ -203,6 +252,72 @@ impl HealthBoard {
         self.deadline = endpoints
             .filter_map(|watched| watched.health.deadline())
             .min();
+    }
+
+    /// Ejects those that fail much more often than their peers do.
+    fn judge_success_rates(&mut self, index: usize, now: Instant) {
+        let pool = &mut self.pools[index];
+        let Some(settings) = pool.pool.settings.outlier.success_rate else {
+            return;
+        };
+        if let Some((tallies, _)) = pool.judged.after(settings.interval, &self.registry, now) {
+            for (endpoint, evidence) in outliers(&settings, &tallies) {
+                let place = Place {
+                    pool: index,
+                    endpoint,
+                };
+                self.eject(place, evidence, now);
+            }
+        }
+    }
+
+    /// Keeps those in slow start where they are while they fail more often than their peers: one
+    /// that warms up slowly, or is not right yet, gets no more for the time that has passed.
+    fn hold_slow_starts(&mut self, index: usize, now: Instant) {
+        let WatchedPool {
+            pool,
+            endpoints,
+            looked,
+            ..
+        } = &mut self.pools[index];
+        if pool.settings.slow_start.is_none() {
+            return;
+        }
+        let Some((tallies, time)) = looked.after(Duration::ZERO, &self.registry, now) else {
+            return;
+        };
+        let all = tallies.iter().copied().fold(Tally::default(), Tally::and);
+        for (endpoint, watched) in endpoints.iter_mut().enumerate() {
+            let rates = (
+                tallies[endpoint].success_rate(),
+                all.since(tallies[endpoint]).success_rate(),
+            );
+            let fails_more = matches!(rates, (Some(own), Some(peers)) if own < peers - HOLD_MARGIN);
+            if fails_more && pool.slow_start(endpoint, now).is_some() {
+                pool.hold_slow_start(endpoint, time);
+                watched.health.prolong_recovering(time);
+            }
+        }
+    }
+
+    /// Tells what endpoints say of their load, where that has changed.
+    fn tell_loads(&mut self, index: usize, now: Instant) {
+        let WatchedPool {
+            pool, endpoints, ..
+        } = &mut self.pools[index];
+        for (endpoint, watched) in endpoints.iter_mut().enumerate() {
+            let load = pool.load_word(endpoint, now);
+            if load != watched.load {
+                self.events.emit(&Event::EndpointLoad {
+                    pool: pool.settings.name.to_string(),
+                    endpoint: pool.endpoints[endpoint].name.to_string(),
+                    from: watched.load.as_str(),
+                    to: load.as_str(),
+                    utilization: pool.utilization(endpoint, now),
+                });
+                watched.load = load;
+            }
+        }
     }
 
     /// A refusal is about the address, so it concerns whoever shares the target.
@@ -213,7 +328,7 @@ impl HealthBoard {
             let health = &mut self.watched_mut(place).health;
             let transition = health.receive(Evidence::LiveRefused, now);
             is_open |= health.state() != HealthState::Down;
-            self.settle(place, transition);
+            self.settle(place, transition, now);
         }
         // What is down already is probed at its own pace, however many requests try it.
         is_open.then_some(target)
@@ -233,25 +348,27 @@ impl HealthBoard {
         if may_eject(ejected, live, total, percent_max) {
             let watched = self.watched_mut(place);
             let transition = watched.health.eject(evidence, now);
-            watched.ejections += u64::from(transition.is_some());
-            self.settle(place, transition);
+            if let Some(transition) = &transition {
+                for (count, cause) in watched.ejections.iter_mut().zip(Cause::EJECTIONS) {
+                    *count += u64::from(cause == transition.cause);
+                }
+            }
+            self.settle(place, transition, now);
         }
     }
 
     /// Publishes what came of an endpoint's health.
-    fn settle(&mut self, place: Place, transition: Option<Transition>) {
+    fn settle(&mut self, place: Place, transition: Option<Transition>, now: Instant) {
+        let health = &self.watched_mut(place).health;
+        let (availability, deadline) = (health.availability(), health.deadline());
+        self.deadline = self.deadline.into_iter().chain(deadline).min();
+        if availability != self.pools[place.pool].pool.endpoints[place.endpoint].availability() {
+            let ended = transition.as_ref().map(|transition| transition.cause);
+            self.publish(place, availability, ended, now);
+        }
         let pool = &mut self.pools[place.pool];
         let watched = &mut pool.endpoints[place.endpoint];
         let endpoint = &pool.pool.endpoints[place.endpoint];
-        self.deadline = self
-            .deadline
-            .into_iter()
-            .chain(watched.health.deadline())
-            .min();
-        let availability = watched.health.availability();
-        if availability != endpoint.availability() {
-            pool.pool.set_availability(place.endpoint, availability);
-        }
         let Some(transition) = transition else {
             return;
         };
@@ -271,6 +388,53 @@ impl HealthBoard {
             time: watched.since,
             transition,
         });
+    }
+
+    /// Takes the endpoint into rotation or out of it.
+    fn publish(
+        &mut self,
+        place: Place,
+        availability: Availability,
+        cause: Option<Cause>,
+        now: Instant,
+    ) {
+        let pool = &self.pools[place.pool].pool;
+        let ejection_is_over =
+            matches!(cause, Some(Cause::EjectionOver | Cause::ProbeEndedEjection));
+        // Both before the verdict, so that not one pick comes too soon.
+        if ejection_is_over {
+            pool.endpoints[place.endpoint].load.begin_trial();
+        }
+        if availability == Availability::Up && self.is_cold(place, ejection_is_over, now) {
+            pool.begin_slow_start(place.endpoint, now);
+        }
+        pool.set_availability(place.endpoint, availability);
+        self.watched_mut(place).moved_at = now;
+    }
+
+    /// True if the endpoint, which comes into rotation now, should start slowly: others are warm,
+    /// which is to say in rotation for longer than a slow start takes. So nobody starts slowly
+    /// with the process or after an outage of all: there would be nobody to take the rest.
+    ///
+    /// During a short ejection an endpoint has not had the time to get cold.
+    fn is_cold(&self, place: Place, ejection_is_over: bool, now: Instant) -> bool {
+        let WatchedPool {
+            pool, endpoints, ..
+        } = &self.pools[place.pool];
+        let Some(settings) = &pool.settings.slow_start else {
+            return false;
+        };
+        let time = |index: usize| now.saturating_duration_since(endpoints[index].moved_at);
+        let is_warm = |index: usize| {
+            let endpoint = &pool.endpoints[index];
+            endpoint.availability() == Availability::Up
+                && endpoint.admin_state() == AdminState::Ready
+                && time(index) >= settings.window
+                && pool.slow_start(index, now).is_none()
+        };
+        let was_out_shortly = ejection_is_over && time(place.endpoint) <= settings.window / 10;
+        // The endpoint itself is not up yet.
+        !was_out_shortly && (0..endpoints.len()).any(is_warm)
     }
 
     fn watched_mut(&mut self, place: Place) -> &mut Watched {
@@ -304,6 +468,14 @@ impl Target {
         });
     }
 }
+
+/// From look to look at what nobody reports. Also keeps an endpoint whose load is at the border
+/// between two words from filling the log.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// In slow start an endpoint may have a success rate lower than its peers by this and go on: equal
+/// ones differ by chance.
+const HOLD_MARGIN: f64 = 0.01;
 
 /// Transitions kept of each endpoint.
 const PAST_MAX: usize = 32;

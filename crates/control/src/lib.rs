@@ -1,6 +1,7 @@
 //! The control thread: health checks and the admin API, apart from the workers.
 //!
-//! Read `control` for the thread and its loop, `schedule` and `prober` for the probes,
+//! Read `control` for the thread and its loop, `schedule` and `prober` for the probes, `agent` and
+//! `agents` for those who say how busy an endpoint is, `load_probe` for asking it with every request,
 //! `health_board` for what comes of them, `admin` with `view`, `status` and `metrics` for who may
 //! look.
 //!
@@ -9,10 +10,17 @@
 
 mod control;
 
+mod connection;
+mod http;
 mod prober;
 mod schedule;
 
+mod agent;
+mod agents;
+mod load_probe;
+
 mod health_board;
+mod tallies;
 
 mod admin;
 mod metrics;

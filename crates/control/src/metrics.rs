@@ -1,11 +1,13 @@
 //! `/metrics`: what the workers count, and what only the control thread knows.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use balance::{Endpoint, HealthState};
+use balance::{Cause, Endpoint, HealthState, LoadWord, Pool};
 use observe::Encoder;
 
 use crate::health_board::{HealthBoard, Target, Watched};
+use crate::status::sessions;
 use crate::view::View;
 
 impl View {
@@ -42,7 +44,7 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
     }
 
     type Of = fn(&Row<'_>) -> u32;
-    let gauges: [(&str, &str, Of); 3] = [
+    let gauges: [(&str, &str, Of); 2] = [
         (
             "pointsman_endpoint_ejected",
             "1 while live failures keep the endpoint out of rotation.",
@@ -53,11 +55,6 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
             "Requests that the endpoint has not finished.",
             |row| row.endpoint.load.in_flight.load(Ordering::Relaxed),
         ),
-        (
-            "pointsman_endpoint_weight",
-            "Share of the traffic, 0 to 256.",
-            |row| row.endpoint.weight,
-        ),
     ];
     for (name, help, of) in gauges {
         let mut family = encoder.gauge(name, help);
@@ -66,10 +63,50 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
         }
     }
 
-    let name = "pointsman_endpoint_ejections_total";
-    let mut family = encoder.counter(name, "Times that live failures took the endpoint out.");
+    let now = Instant::now();
+    let name = "pointsman_endpoint_weight";
+    let help = "Weight as it counts now: slow start and what its agent says included.";
+    let mut family = encoder.gauge(name, help);
     for row in &rows {
-        family.sample(&row.labels, row.watched.ejections);
+        family.sample(&row.labels, row.pool.weight(row.index, now));
+    }
+
+    let name = "pointsman_endpoint_load_state";
+    let help = "1 for what picks make of the endpoint's own reports, else 0.";
+    let mut family = encoder.gauge(name, help);
+    for row in &rows {
+        for word in [LoadWord::Normal, LoadWord::Busy, LoadWord::Full] {
+            let [pool, endpoint] = row.labels;
+            let is_it = u8::from(row.pool.load_word(row.index, now) == word);
+            family.sample(&[pool, endpoint, ("state", word.as_str())], is_it);
+        }
+    }
+
+    let name = "pointsman_endpoint_utilization";
+    let help = "What the endpoint said last of its load, while that is good; 1 is all it can do.";
+    let mut family = encoder.gauge(name, help);
+    for row in &rows {
+        if let Some(utilization) = row.pool.utilization(row.index, now) {
+            family.sample(&row.labels, utilization);
+        }
+    }
+
+    let name = "pointsman_endpoint_sessions";
+    let mut family = encoder.gauge(name, "Sessions that stick to the endpoint.");
+    for row in &rows {
+        if let Some(sessions) = sessions(row.pool, row.index, now) {
+            family.sample(&row.labels, sessions);
+        }
+    }
+
+    let name = "pointsman_endpoint_ejections_total";
+    let help = "Times that live failures took the endpoint out, by cause.";
+    let mut family = encoder.counter(name, help);
+    for row in &rows {
+        let [pool, endpoint] = row.labels;
+        for (count, cause) in row.watched.ejections.iter().zip(Cause::EJECTIONS) {
+            family.sample(&[pool, endpoint, ("cause", cause.as_str())], count);
+        }
     }
 
     let name = "pointsman_endpoint_checks_total";
@@ -99,6 +136,8 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
 /// An endpoint, from every side.
 struct Row<'a> {
     labels: [(&'static str, &'a str); 2],
+    pool: &'a Pool,
+    index: usize,
     endpoint: &'a Endpoint,
     watched: &'a Watched,
     target: Option<&'a Target>,
@@ -113,12 +152,15 @@ impl<'a> Row<'a> {
 fn rows(board: &HealthBoard) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for pool in &board.pools {
-        for (endpoint, watched) in pool.pool.endpoints.iter().zip(&pool.endpoints) {
+        let endpoints = pool.pool.endpoints.iter().zip(&pool.endpoints);
+        for (index, (endpoint, watched)) in endpoints.enumerate() {
             rows.push(Row {
                 labels: [
                     ("pool", &pool.pool.settings.name),
                     ("endpoint", &endpoint.name),
                 ],
+                pool: &pool.pool,
+                index,
                 endpoint,
                 watched,
                 target: board.target_of(watched),

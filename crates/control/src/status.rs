@@ -1,9 +1,10 @@
 //! `/status`: everything about pools and endpoints, as JSON.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use balance::Availability;
-use observe::Timestamp;
+use balance::{Availability, Pool};
+use observe::{Counter, PoolMetrics, Timestamp};
 use serde::Serialize;
 
 use crate::ListenerView;
@@ -25,6 +26,9 @@ struct PoolStatus {
     name: String,
     policy: &'static str,
     requests_queued: u32,
+    retries: u64,
+    hedges: u64,
+    hedges_won: u64,
     endpoints: Vec<EndpointStatus>,
 }
 
@@ -32,15 +36,32 @@ struct PoolStatus {
 struct EndpointStatus {
     name: String,
     address: String,
+    tier: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<Box<str>>,
+    /// As configured.
     weight: u32,
+    /// As it counts now.
+    effective_weight: f64,
+    /// The part of its share that slow start leaves it, from 0 to 1; absent when it has all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_start: Option<f64>,
+    /// At this moment: configured, said by its agent, or found.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_requests: Option<u32>,
     requests_in_flight: u32,
     /// Responses since the start.
     requests: u64,
+    admin_state: &'static str,
     availability: &'static str,
     state: &'static str,
     ejected: bool,
+    load: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    utilization: Option<f32>,
+    /// That stick to it; absent where requests do not stick.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions: Option<usize>,
     since: String,
     probe_successes_in_row: u32,
     probe_failures_in_row: u32,
@@ -91,10 +112,16 @@ impl View {
                 .sum(|worker| worker.pools[index].endpoints[endpoint].requests.sum());
             EndpointStatus::of(board, watched, endpoint, requests)
         });
+        let sum = |of: fn(&PoolMetrics) -> &Counter| {
+            self.registry.sum(|worker| of(&worker.pools[index]).value())
+        };
         PoolStatus {
             name: watched.pool.settings.name.to_string(),
             policy: watched.pool.settings.policy.name,
             requests_queued: watched.pool.queue.waiting(),
+            retries: sum(|pool| &pool.retries),
+            hedges: sum(|pool| &pool.hedges),
+            hedges_won: sum(|pool| &pool.hedges_won),
             endpoints: endpoints.collect(),
         }
     }
@@ -102,21 +129,33 @@ impl View {
 
 impl EndpointStatus {
     fn of(board: &HealthBoard, pool: &WatchedPool, index: usize, requests: u64) -> Self {
-        let endpoint = &pool.pool.endpoints[index];
-        let watched = &pool.endpoints[index];
+        let now = Instant::now();
+        let WatchedPool {
+            pool, endpoints, ..
+        } = pool;
+        let endpoint = &pool.endpoints[index];
+        let watched = &endpoints[index];
         let last_probe = board
             .target_of(watched)
             .and_then(|target| target.last.as_ref());
         Self {
             name: endpoint.name.to_string(),
             address: endpoint.address.to_string(),
+            tier: endpoint.tier,
+            zone: endpoint.zone.clone(),
             weight: endpoint.weight,
-            max_requests: endpoint.max_requests.map(Into::into),
+            effective_weight: pool.weight(index, now),
+            slow_start: pool.slow_start(index, now),
+            max_requests: endpoint.in_flight_max(),
             requests_in_flight: endpoint.load.in_flight.load(Ordering::Relaxed),
             requests,
+            admin_state: endpoint.admin_state().as_str(),
             availability: availability_word(endpoint.availability()),
             state: watched.health.state().as_str(),
             ejected: watched.health.is_ejected(),
+            load: pool.load_word(index, now).as_str(),
+            utilization: pool.utilization(index, now),
+            sessions: sessions(pool, index, now),
             since: Timestamp(watched.since).to_string(),
             probe_successes_in_row: watched.health.successes_in_row(),
             probe_failures_in_row: watched.health.failures_in_row(),
@@ -153,6 +192,12 @@ impl TransitionStatus {
             evidence: transition.evidence.map(|evidence| evidence.to_string()),
         }
     }
+}
+
+/// How many sessions stick to an endpoint; `None` where requests do not stick.
+pub(crate) fn sessions(pool: &Pool, index: usize, now: Instant) -> Option<usize> {
+    let is_sticky = pool.settings.sticky.is_some();
+    is_sticky.then(|| pool.sessions_of(index, now))
 }
 
 fn availability_word(availability: Availability) -> &'static str {

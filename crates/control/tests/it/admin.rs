@@ -1,10 +1,13 @@
 //! What the admin API answers, and to whom.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::post;
-use balance::{Availability, CheckKind, Evidence};
+use balance::{
+    AdminState, Availability, CheckKind, Evidence, HashKey, LoadReport, StickyBy, StickySettings,
+};
 use serde_json::{Value, json};
 use testkit::{Endpoint, Reply};
 
@@ -55,13 +58,17 @@ fn status_shows_every_endpoint_with_its_health_and_its_past() {
         json!({
             "name": address,
             "address": address,
+            "tier": 0,
             "weight": 1,
+            "effective_weight": 1.0,
             "max_requests": 100,
             "requests_in_flight": 0,
             "requests": 2,
+            "admin_state": "ready",
             "availability": "up",
             "state": "up",
             "ejected": false,
+            "load": "normal",
             "since": null,
             "probe_successes_in_row": null,
             "probe_failures_in_row": 0,
@@ -157,6 +164,60 @@ fn metrics_keep_the_format_and_show_what_workers_and_checks_counted() {
 }
 
 #[test]
+fn load_slow_start_and_sessions_show_in_status_and_metrics() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let mut pool = pool("app", CheckKind::Off, &[endpoint.address()]);
+    Arc::get_mut(&mut pool).unwrap().settings.sticky = Some(StickySettings {
+        by: StickyBy::Key(HashKey::ClientIp),
+        is_strict: false,
+        idle: Duration::from_secs(60),
+        sessions_max: 100,
+        bounded_load: None,
+    });
+    let setup = Setup::start(vec![Arc::clone(&pool)]);
+    setup.worker.pools[0].hedges.add(2);
+    setup.worker.pools[0].retries.add(3);
+    let before = exposition::parse(&setup.get("/metrics").text());
+    assert!(!before.has("pointsman_endpoint_utilization"));
+
+    let now = Instant::now();
+    let report = LoadReport {
+        utilization: Some(1.5),
+        ..LoadReport::default()
+    };
+    pool.report_load(0, &report, Duration::from_secs(60), now);
+    pool.begin_slow_start(0, now + Duration::from_secs(60));
+    pool.set_weight_percent(0, 50);
+    pool.set_admin_state(0, AdminState::Drain);
+    pool.set_max_requests(0, Some(7));
+
+    let status: Value = serde_json::from_str(&setup.get("/status").text()).unwrap();
+    let pool = &status["pools"][0];
+    assert_eq!(
+        [&pool["retries"], &pool["hedges"], &pool["hedges_won"]],
+        [3, 2, 0]
+    );
+    let endpoint = &pool["endpoints"][0];
+    assert_eq!(endpoint["load"], "busy");
+    assert_eq!(endpoint["utilization"], 1.5);
+    assert_eq!(endpoint["slow_start"], 0.1);
+    assert_eq!(endpoint["admin_state"], "drain");
+    assert_eq!(endpoint["max_requests"], 7);
+    assert_eq!(endpoint["sessions"], 0);
+    let weight = endpoint["effective_weight"].as_f64().unwrap();
+    assert!((weight - 0.05).abs() < 0.005, "{weight}");
+
+    let page = exposition::parse(&setup.get("/metrics").text());
+    let busy = [("state", "busy")];
+    assert_eq!(page.value("pointsman_endpoint_load_state", &busy), 1.0);
+    assert_eq!(page.value("pointsman_endpoint_load_state", &[]), 1.0);
+    assert_eq!(page.value("pointsman_endpoint_utilization", &[]), 1.5);
+    assert_eq!(page.value("pointsman_endpoint_weight", &[]), weight);
+    assert_eq!(page.value("pointsman_endpoint_sessions", &[]), 0.0);
+    assert_eq!(page.value("pointsman_pool_hedges_total", &[]), 2.0);
+}
+
+#[test]
 fn an_ejection_shows_in_metrics() {
     let [first, second] = [(); 2].map(|()| Endpoint::start(|_| Reply::ok("")));
     let both = [first.address(), second.address()];
@@ -172,8 +233,12 @@ fn an_ejection_shows_in_metrics() {
     setup.await_event("up → ejected: consecutive failures (5 failed connects in a row)");
     let page = exposition::parse(&setup.get("/metrics").text());
     let name = both[1].to_string();
-    let ejections = page.value("pointsman_endpoint_ejections_total", &[("endpoint", &name)]);
-    assert_eq!(ejections, 1.0);
+    let ejections = |cause| {
+        let labels = [("endpoint", name.as_str()), ("cause", cause)];
+        page.value("pointsman_endpoint_ejections_total", &labels)
+    };
+    assert_eq!(ejections("consecutive_failures"), 1.0);
+    assert_eq!(ejections("success_rate"), 0.0);
 }
 
 #[test]

@@ -16,6 +16,10 @@ struct Sample {
 }
 
 impl Page {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.samples.iter().any(|sample| sample.name == name)
+    }
+
     /// The sum of all samples of `name` that have these labels; panics if there is none.
     #[track_caller]
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
