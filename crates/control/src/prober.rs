@@ -1,13 +1,13 @@
-//! One probe of one endpoint: connect, and for an HTTP check ask for a path and read the status.
+//! One probe of one endpoint: connect, ask as the check says, look at the answer.
 
-use std::fmt::Write;
-use std::io;
 use std::time::Duration;
 
 use balance::{Address, Check, CheckKind, Evidence, ProbeFailure, StatusRange};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until};
+
+use crate::connection::{self, Connection, Problem, at_port, connect};
+use crate::http::{self, Answers};
 
 /// What a probe found.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct ProbeReport {
 pub(crate) async fn probe(address: &Address, check: &Check) -> ProbeReport {
     let begin = Instant::now();
     let deadline = begin + check.timeout;
-    let probing = attempt(address, &check.kind, deadline);
+    let probing = attempt(address, check, deadline);
     let (result, late_by) = watched(probing, begin, check.timeout).await;
     let evidence = match result {
         Ok(()) => Evidence::ProbeSucceeded,
@@ -35,14 +35,6 @@ pub(crate) async fn probe(address: &Address, check: &Check) -> ProbeReport {
         evidence,
         latency: begin.elapsed(),
     }
-}
-
-/// Why a probe did not succeed, split by blame.
-#[derive(Debug)]
-enum Problem {
-    Endpoint(ProbeFailure),
-    /// This host is out of descriptors, ports or memory, which says nothing about the endpoint.
-    Ours,
 }
 
 /// Awaits `probing` for at most `timeout`, and measures how late this thread was woken meanwhile.
@@ -72,147 +64,111 @@ async fn watched(
     (Err(Problem::Endpoint(ProbeFailure::Timeout)), late_by)
 }
 
-async fn attempt(address: &Address, kind: &CheckKind, deadline: Instant) -> Result<(), Problem> {
-    match address {
-        Address::Tcp(to) => {
-            let stream = TcpStream::connect(to).await?;
-            // A connect to a free port of this host may, by chance, get that very port as its own
-            // and so reach itself (simultaneous open, RFC 9293 §3.5): nobody listens there.
-            if stream.local_addr()? == *to {
-                return Err(Problem::Endpoint(ProbeFailure::Refused));
+async fn attempt(address: &Address, check: &Check, deadline: Instant) -> Result<(), Problem> {
+    let address = at_port(address, check.port);
+    let connection = connect(&address).await?;
+    match &check.kind {
+        CheckKind::Off | CheckKind::Tcp => Ok(()),
+        CheckKind::TcpExpect { send, expect } => talk(connection, send, expect, deadline).await,
+        CheckKind::Http {
+            path,
+            host,
+            headers,
+            expect,
+            body,
+        } => {
+            let mut request = http::get(path, host.as_deref(), &address, "health-check");
+            for (name, value) in headers {
+                request.extend([name, ": ", value, "\r\n"]);
             }
-            ask(stream, address, kind, deadline).await
-        }
-        Address::Unix(path) => {
-            let stream = UnixStream::connect(path).await?;
-            ask(stream, address, kind, deadline).await
+            request.push_str("Connection: close\r\n\r\n");
+            let expected = Expected {
+                statuses: expect,
+                body: body.as_deref(),
+            };
+            ask(connection, &request, &expected, deadline).await
         }
     }
 }
 
-async fn ask(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    address: &Address,
-    kind: &CheckKind,
+/// Sends `send` and reads until `expect` has come.
+async fn talk(
+    mut connection: Connection,
+    send: &[u8],
+    expect: &[u8],
     deadline: Instant,
 ) -> Result<(), Problem> {
-    let CheckKind::Http {
-        path, host, expect, ..
-    } = kind
-    else {
-        return Ok(());
-    };
-    stream
-        .write_all(request(path, host.as_deref(), address).as_bytes())
-        .await?;
-    let mut line = [0; STATUS_LINE_BYTES];
-    read_full(&mut stream, &mut line).await?;
-    let status = parse_status(&line).ok_or(Problem::Endpoint(ProbeFailure::Garbage))?;
-    // The verdict need not wait for the rest, but closing before it is read would be a reset, and
-    // a line in the endpoint's error log with every probe.
-    tokio::spawn(timeout_at(deadline, read_rest(stream)));
-    if is_expected(status, expect) {
-        Ok(())
-    } else {
-        Err(Problem::Endpoint(ProbeFailure::Status(status)))
-    }
-}
-
-fn request(path: &str, host: Option<&str>, address: &Address) -> String {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: ");
-    // Writing to a String cannot fail.
-    let _ = match (host, address) {
-        (Some(host), _) => write!(request, "{host}"),
-        (None, Address::Tcp(address)) => write!(request, "{address}"),
-        (None, Address::Unix(_)) => write!(request, "localhost"),
-    };
-    request.push_str("\r\nUser-Agent: pointsman/");
-    request.push_str(env!("CARGO_PKG_VERSION"));
-    request.push_str(" health-check\r\nAccept: */*\r\nConnection: close\r\n\r\n");
-    request
-}
-
-async fn read_full(stream: &mut (impl AsyncRead + Unpin), line: &mut [u8]) -> Result<(), Problem> {
-    let mut filled = 0;
-    while filled < line.len() {
-        let read = stream.read(&mut line[filled..]).await?;
-        if read == 0 {
-            let failure = if filled == 0 {
-                ProbeFailure::Reset
-            } else {
-                ProbeFailure::Garbage
-            };
-            return Err(Problem::Endpoint(failure));
+    connection.write_all(send).await?;
+    let mut answer = Vec::new();
+    while !contains(&answer, expect) {
+        let is_over = connection.read_buf(&mut answer).await? == 0;
+        if is_over && answer.is_empty() {
+            return Err(Problem::Endpoint(ProbeFailure::Reset));
         }
-        filled += read;
+        if is_over || answer.len() >= ANSWER_BYTES_MAX {
+            return Err(Problem::Endpoint(ProbeFailure::Content));
+        }
     }
+    // Says that nothing more is asked; the other side ends the connection then.
+    connection.shutdown().await?;
+    connection::end(connection, deadline);
     Ok(())
 }
 
-/// Reads what follows the status, in vain, as far as is decent.
-async fn read_rest(mut stream: impl AsyncRead + Unpin) {
-    let mut bytes = [0; 1024];
-    let mut total = 0;
-    while total < REST_BYTES_MAX {
-        match stream.read(&mut bytes).await {
-            Ok(0) | Err(_) => return,
-            Ok(read) => total += read,
-        }
-    }
+/// What an HTTP check wants to see.
+struct Expected<'a> {
+    statuses: &'a [StatusRange],
+    body: Option<&'a str>,
 }
 
-/// The status code of `HTTP/1.x 200` and one byte more (RFC 9112 §4).
-fn parse_status(line: &[u8; STATUS_LINE_BYTES]) -> Option<u16> {
-    let code = match line.strip_prefix(b"HTTP/1.")? {
-        [b'0' | b'1', b' ', code @ .., b' ' | b'\r' | b'\n'] => code,
-        _ => return None,
+async fn ask(
+    mut connection: Connection,
+    request: &str,
+    expected: &Expected<'_>,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    connection.write_all(request.as_bytes()).await?;
+    let mut answers = Answers::new(connection);
+    let verdict = judge(&mut answers, expected).await;
+    connection::end(answers.connection, deadline);
+    verdict
+}
+
+async fn judge(answers: &mut Answers, expected: &Expected<'_>) -> Result<(), Problem> {
+    let head = answers.head().await?;
+    let status = head.status.code();
+    let is_in = |range: &StatusRange| (range.from..=range.to).contains(&status);
+    if !expected.statuses.iter().any(is_in) {
+        return Err(Problem::Endpoint(ProbeFailure::Status(status)));
+    }
+    let Some(text) = expected.body else {
+        return Ok(()); // The verdict need not wait for the rest.
     };
-    code.iter().try_fold(0, |status, byte| {
-        byte.is_ascii_digit()
-            .then(|| status * 10 + u16::from(byte - b'0'))
-    })
-}
-
-fn is_expected(status: u16, expect: &[StatusRange]) -> bool {
-    expect
-        .iter()
-        .any(|range| (range.from..=range.to).contains(&status))
-}
-
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Self {
-        let is_ours = matches!(
-            error.raw_os_error(),
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL)
-        );
-        if is_ours {
-            return Self::Ours;
-        }
-        Self::Endpoint(match error.kind() {
-            // A Unix socket that is not there is the same news as a port that nobody listens on.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ProbeFailure::Refused,
-            io::ErrorKind::TimedOut => ProbeFailure::Timeout,
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => ProbeFailure::Reset,
-            _ => ProbeFailure::Other,
-        })
+    let (body, _) = answers.body(head.body_length, BODY_BYTES_MAX).await?;
+    if contains(&body, text.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Problem::Endpoint(ProbeFailure::Content))
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// Slices of a timeout; a stand-still is measured to within one of them.
 const SLICES: u32 = 4;
 
-/// `HTTP/1.1 200` and the byte after it.
-const STATUS_LINE_BYTES: usize = 13;
+/// An answer on a bare connection that is longer does not contain what is expected.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// A response longer than this is cut; a health check should not be a download.
-const REST_BYTES_MAX: usize = 16 * 1024;
+/// As far as a body is searched, as `CheckKind::Http` promises.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testkit::{Endpoint, Peer, Reply, Step};
+    use testkit::{Endpoint, Peer, Reply, Script, Step};
 
     /// Long enough that a busy machine answers within it.
     const PATIENT: Duration = Duration::from_secs(10);
@@ -346,6 +302,120 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_http_check_sends_the_fields_and_the_host_that_it_is_given() {
+        let endpoint = Endpoint::start(|_| Reply::ok(""));
+        let kind = CheckKind::Http {
+            path: "/".into(),
+            host: Some("app.example".into()),
+            headers: vec![("X-Check".into(), "1".into()), ("X-Key".into(), "".into())],
+            expect: vec![StatusRange { from: 200, to: 200 }],
+            body: None,
+        };
+        assert_eq!(outcome(&endpoint, kind, PATIENT), Evidence::ProbeSucceeded);
+        let head = endpoint.request().head;
+        assert_eq!(head.field("host"), Some("app.example"));
+        assert_eq!(head.field("x-check"), Some("1"));
+        assert_eq!(head.field("x-key"), Some(""));
+    }
+
+    #[test]
+    fn a_body_must_contain_the_text_in_its_first_64_kib() {
+        const CONTENT: Evidence = Evidence::ProbeFailed(ProbeFailure::Content);
+        let long = |before: usize| Reply::ok("x".repeat(before) + "all fine");
+        for (reply, evidence) in [
+            (Reply::ok("all fine\n"), Evidence::ProbeSucceeded),
+            (
+                Reply::chunked(&["[al", "l fine]"]),
+                Evidence::ProbeSucceeded,
+            ),
+            (Reply::until_close("all fine"), Evidence::ProbeSucceeded),
+            (long(64 * 1024 - 8), Evidence::ProbeSucceeded),
+            (long(64 * 1024 - 7), CONTENT),
+            (Reply::ok("all is fine"), CONTENT),
+            (Reply::status(204), CONTENT),
+            (
+                Reply::ok("all fine")
+                    .field("Content-Length", "9")
+                    .then(Step::Close),
+                Evidence::ProbeFailed(ProbeFailure::Reset),
+            ),
+            (
+                Reply::status(404).body("all fine"),
+                Evidence::ProbeFailed(ProbeFailure::Status(404)),
+            ),
+        ] {
+            let shown = format!("{reply:.60?}");
+            let endpoint = Endpoint::start(move |_| reply.clone());
+            let kind = CheckKind::Http {
+                path: "/".into(),
+                host: None,
+                headers: Vec::new(),
+                expect: vec![StatusRange { from: 200, to: 299 }],
+                body: Some("all fine".into()),
+            };
+            assert_eq!(outcome(&endpoint, kind, PATIENT), evidence, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_tcp_check_waits_for_what_it_expects() {
+        let greeting = |text: &'static str, last: Step| {
+            let steps = move |_| vec![Step::Send(text.into()), last.clone()];
+            Endpoint::with_script(Script::new(|_| Reply::hang()).on_connect(steps))
+        };
+        let expect = |expect: &str| CheckKind::TcpExpect {
+            send: [].into(),
+            expect: expect.as_bytes().into(),
+        };
+        let endpoint = greeting("220 mail.example ESMTP\r\n", Step::Hang);
+        let check = expect("ESMTP");
+        assert_eq!(outcome(&endpoint, check, PATIENT), Evidence::ProbeSucceeded);
+        let silent = Duration::from_millis(100);
+        assert_eq!(
+            outcome(&endpoint, expect("FTP"), silent),
+            Evidence::ProbeFailed(ProbeFailure::Timeout)
+        );
+        for (text, failure) in [
+            ("554 no\r\n", ProbeFailure::Content),
+            ("", ProbeFailure::Reset),
+        ] {
+            let endpoint = greeting(text, Step::Close);
+            assert_eq!(
+                outcome(&endpoint, expect("ESMTP"), PATIENT),
+                Evidence::ProbeFailed(failure)
+            );
+        }
+    }
+
+    #[test]
+    fn a_tcp_check_speaks_first_if_it_has_something_to_say() {
+        let endpoint = Endpoint::start(|_| Reply::ok("PONG"));
+        let kind = CheckKind::TcpExpect {
+            send: (*b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n").into(),
+            expect: (*b"PONG").into(),
+        };
+        assert_eq!(outcome(&endpoint, kind, PATIENT), Evidence::ProbeSucceeded);
+        assert_eq!(endpoint.request().head.word(1), "/ping");
+    }
+
+    #[test]
+    fn a_check_with_a_port_of_its_own_goes_there_and_nowhere_else() {
+        let [traffic, health] = [(); 2].map(|()| Endpoint::start(|_| Reply::ok("")));
+        for kind in [CheckKind::Tcp, http()] {
+            let check = Check {
+                kind,
+                port: Some(health.address().port()),
+                ..Check::default()
+            };
+            let report = run(probe(&Address::Tcp(traffic.address()), &check));
+            assert_eq!(report.evidence, Evidence::ProbeSucceeded);
+        }
+        assert_eq!(traffic.connection_count(), 0);
+        let host = health.address().to_string();
+        assert_eq!(health.request().head.field("host"), Some(host.as_str()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_endpoint_costs_the_timeout_and_no_more() {
         let endpoint = Endpoint::start(|_| Reply::hang());
@@ -397,18 +467,5 @@ mod tests {
             assert!(result.is_err());
             assert!(late_by > timeout / 2, "late by {late_by:?}");
         }
-    }
-
-    #[test]
-    fn what_this_host_lacks_is_not_the_endpoints_fault() {
-        for code in [libc::EMFILE, libc::EADDRNOTAVAIL] {
-            let problem = Problem::from(io::Error::from_raw_os_error(code));
-            assert!(matches!(problem, Problem::Ours), "{problem:?}");
-        }
-        let problem = Problem::from(io::Error::from_raw_os_error(libc::EHOSTUNREACH));
-        assert!(
-            matches!(problem, Problem::Endpoint(ProbeFailure::Other)),
-            "{problem:?}"
-        );
     }
 }

@@ -1,0 +1,72 @@
+//! One question to the agent of an endpoint.
+
+use balance::{
+    Address, AgentKind, AgentSettings, AgentWords, LoadReport, ProbeFailure, parse_agent_words,
+    parse_load_body,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::connection::{self, Problem, connect};
+use crate::http::{self, Answers};
+
+/// What an agent answered.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Words(AgentWords),
+    Load(LoadReport),
+}
+
+/// Asks the agent that listens at `address`. Ends within the timeout.
+pub(crate) async fn ask(address: &Address, settings: &AgentSettings) -> Result<Said, Problem> {
+    let deadline = Instant::now() + settings.timeout;
+    let asking = async {
+        match &settings.kind {
+            AgentKind::Http { path } => ask_http(address, path, deadline).await,
+            AgentKind::Tcp { send } => ask_tcp(address, send, deadline).await,
+        }
+    };
+    let late = Err(Problem::Endpoint(ProbeFailure::Timeout));
+    timeout_at(deadline, asking).await.unwrap_or(late)
+}
+
+async fn ask_http(address: &Address, path: &str, deadline: Instant) -> Result<Said, Problem> {
+    let mut connection = connect(address).await?;
+    let request = http::get(path, None, address, "agent-check") + "Connection: close\r\n\r\n";
+    connection.write_all(request.as_bytes()).await?;
+    let mut answers = Answers::new(connection);
+    let head = answers.head().await?;
+    let status = head.status.code();
+    let (body, _) = answers.body(head.body_length, ANSWER_BYTES_MAX).await?;
+    connection::end(answers.connection, deadline);
+    if !(200..300).contains(&status) {
+        return Err(Problem::Endpoint(ProbeFailure::Status(status)));
+    }
+    let report = parse_load_body(&body);
+    report
+        .map(Said::Load)
+        .ok_or(Problem::Endpoint(ProbeFailure::Content))
+}
+
+async fn ask_tcp(address: &Address, send: &[u8], deadline: Instant) -> Result<Said, Problem> {
+    let mut connection = connect(address).await?;
+    connection.write_all(send).await?;
+    let mut line = Vec::new();
+    // Some agents end the line, some the connection, some both.
+    while !line.contains(&b'\n') && line.len() < ANSWER_BYTES_MAX {
+        if connection.read_buf(&mut line).await? == 0 {
+            break;
+        }
+    }
+    connection::end(connection, deadline);
+    if line.is_empty() {
+        return Err(Problem::Endpoint(ProbeFailure::Reset));
+    }
+    let words = parse_agent_words(&line);
+    words
+        .map(Said::Words)
+        .ok_or(Problem::Endpoint(ProbeFailure::Content))
+}
+
+/// What an agent has to say is short.
+const ANSWER_BYTES_MAX: usize = 4 * 1024;

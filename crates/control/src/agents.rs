@@ -1,0 +1,251 @@
+//! Agents: who is asked, and what comes of the answers.
+//!
+//! Agents equal in address and settings are one, asked once for all endpoints that it stands
+//! beside. One that does not answer changes nothing: what it said last stays, but its reports of
+//! load get too old.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use balance::{Address, AdminState, AgentSettings, AgentWeight, AgentWords, Pool};
+use observe::{Event, Events};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use crate::agent::{Said, ask};
+use crate::connection::{Problem, at_port};
+use crate::health_board::Place;
+use crate::schedule::Schedule;
+use crate::view::View;
+
+/// All agents of all pools.
+pub(crate) struct Agents {
+    pools: Vec<Arc<Pool>>,
+    agents: Vec<Agent>,
+    events: Events,
+}
+
+/// What is asked: one address in one way.
+struct Agent {
+    address: Address,
+    settings: AgentSettings,
+    members: Vec<Place>,
+    wishes: Wishes,
+    /// Why it did not answer the last time; `None` if it did.
+    problem: Option<Problem>,
+}
+
+/// What an agent wants of its endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wishes {
+    admin_state: AdminState,
+    weight: AgentWeight,
+    /// `None`: as configured.
+    max_requests: Option<u32>,
+}
+
+impl Agents {
+    pub(crate) fn new(pools: &[Arc<Pool>], events: Events) -> Self {
+        let mut agents: Vec<Agent> = Vec::new();
+        let mut known = HashMap::new();
+        for (pool, settings) in pools.iter().enumerate() {
+            let Some(agent) = &settings.settings.agent else {
+                continue;
+            };
+            for (endpoint, of) in settings.endpoints.iter().enumerate() {
+                let address = at_port(&of.address, agent.port);
+                let key = (address.clone(), agent.clone());
+                let index = *known.entry(key).or_insert_with(|| {
+                    agents.push(Agent::new(address, agent.clone()));
+                    agents.len() - 1
+                });
+                agents[index].members.push(Place { pool, endpoint });
+            }
+        }
+        Self {
+            pools: pools.to_vec(),
+            agents,
+            events,
+        }
+    }
+
+    /// Asks each agent at its interval and does what it says.
+    pub(crate) async fn watch(mut self, view: &View) -> Infallible {
+        let mut random = fastrand::Rng::new();
+        let timeouts = self.agents.iter().map(|agent| agent.settings.timeout);
+        let mut schedule = Schedule::new(timeouts, Instant::now());
+        let mut questions = JoinSet::new();
+        loop {
+            let now = Instant::now();
+            while questions.len() < QUESTIONS_MAX
+                && let Some(agent) = schedule.begin_due(now)
+            {
+                questions.spawn(self.question(agent));
+            }
+            // At the limit it is the end of a question that lets the next one begin.
+            let next = if questions.len() < QUESTIONS_MAX {
+                schedule.deadline()
+            } else {
+                None
+            };
+            tokio::select! {
+                Some(Ok((agent, answer))) = questions.join_next() => {
+                    let now = Instant::now();
+                    self.receive(agent, answer, view, now);
+                    let interval = self.agents[agent].settings.interval;
+                    schedule.finish(agent, interval, now, &mut random);
+                }
+                () = sleep_until_some(next) => {}
+            }
+        }
+    }
+
+    fn question(
+        &self,
+        index: usize,
+    ) -> impl Future<Output = (usize, Result<Said, Problem>)> + use<> {
+        let Agent {
+            address, settings, ..
+        } = &self.agents[index];
+        let (address, settings) = (address.clone(), settings.clone());
+        async move { (index, ask(&address, &settings).await) }
+    }
+
+    fn receive(&mut self, index: usize, answer: Result<Said, Problem>, view: &View, now: Instant) {
+        let agent = &mut self.agents[index];
+        let problem = answer.as_ref().err().copied();
+        if problem == Some(Problem::Ours) {
+            return;
+        }
+        let before = std::mem::replace(&mut agent.problem, problem);
+        if before.is_some() != problem.is_some() {
+            self.tell(index, "answer", [before, problem].map(answer_text));
+        }
+        match answer {
+            Ok(Said::Words(words)) => self.obey(index, &words, view, now),
+            Ok(Said::Load(report)) => {
+                let agent = &self.agents[index];
+                let valid = agent.settings.interval * VALID_INTERVALS;
+                for place in &agent.members {
+                    self.pools[place.pool].report_load(place.endpoint, &report, valid, now);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn obey(&mut self, index: usize, words: &AgentWords, view: &View, now: Instant) {
+        let agent = &mut self.agents[index];
+        let before = agent.wishes;
+        agent.wishes.take(words);
+        let after = agent.wishes;
+        let agent = &self.agents[index];
+        for &Place { pool, endpoint } in &agent.members {
+            let pool = &self.pools[pool];
+            if after.admin_state != before.admin_state {
+                pool.set_admin_state(endpoint, after.admin_state);
+            }
+            if after.weight != before.weight {
+                let configured = pool.endpoints[endpoint].weight;
+                pool.set_weight_percent(endpoint, after.weight.percent_of(configured));
+            }
+            if after.max_requests != before.max_requests {
+                pool.set_max_requests(endpoint, after.max_requests);
+            }
+        }
+        if let Some(is_up) = words.is_up {
+            let mut board = view.board();
+            for &place in &agent.members {
+                board.agent_said(place, is_up, now);
+            }
+        }
+        let both = [before, after];
+        let states = both.map(|wishes| wishes.admin_state.as_str().to_owned());
+        self.tell(index, "admin_state", states);
+        self.tell(
+            index,
+            "weight",
+            both.map(|wishes| weight_text(wishes.weight)),
+        );
+        self.tell(
+            index,
+            "max_requests",
+            both.map(|wishes| max_text(wishes.max_requests)),
+        );
+    }
+
+    /// Emits an event for each endpoint of the agent, if there is a change.
+    fn tell(&self, index: usize, what: &'static str, [from, to]: [String; 2]) {
+        if from == to {
+            return;
+        }
+        for place in &self.agents[index].members {
+            let pool = &self.pools[place.pool];
+            self.events.emit(&Event::EndpointAgent {
+                pool: pool.settings.name.to_string(),
+                endpoint: pool.endpoints[place.endpoint].name.to_string(),
+                what,
+                from: from.clone(),
+                to: to.clone(),
+            });
+        }
+    }
+}
+
+impl Agent {
+    fn new(address: Address, settings: AgentSettings) -> Self {
+        Self {
+            address,
+            settings,
+            members: Vec::new(),
+            wishes: Wishes {
+                admin_state: AdminState::Ready,
+                weight: AgentWeight::Percent(100),
+                max_requests: None,
+            },
+            problem: None,
+        }
+    }
+}
+
+impl Wishes {
+    fn take(&mut self, words: &AgentWords) {
+        self.admin_state = words.admin_state.unwrap_or(self.admin_state);
+        self.weight = words.weight.unwrap_or(self.weight);
+        self.max_requests = match words.max_requests {
+            Some(0) => None,
+            Some(max) => Some(max),
+            None => self.max_requests,
+        };
+    }
+}
+
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn answer_text(problem: Option<Problem>) -> String {
+    problem.map_or_else(|| "ok".to_owned(), |problem| problem.to_string())
+}
+
+fn weight_text(weight: AgentWeight) -> String {
+    match weight {
+        AgentWeight::Percent(percent) => format!("{percent}%"),
+        AgentWeight::Weight(weight) => weight.to_string(),
+    }
+}
+
+fn max_text(max: Option<u32>) -> String {
+    max.map_or_else(|| "as configured".to_owned(), |max| max.to_string())
+}
+
+/// Questions at once. The limit is that of probes, for the same reason.
+const QUESTIONS_MAX: usize = 256;
+
+/// A report of load is good for so many intervals: one answer may be lost, or two.
+const VALID_INTERVALS: u32 = 3;
