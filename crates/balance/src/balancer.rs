@@ -7,13 +7,14 @@
 #[expect(clippy::disallowed_methods, reason = "workers race for places")]
 mod tests;
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use fastrand::Rng;
 
-use crate::policy::{self, Candidates, Policy, learn_nothing};
+use crate::policy::{self, Candidates, Policy, Sent};
 use crate::queue::{Line, Ticket};
 use crate::rotation::{Rotation, Standing};
 use crate::sticky::Sessions;
@@ -23,7 +24,6 @@ use crate::{Answer, Availability, Endpoint, Pool, Session, Tried, Wanted};
 pub struct Balancer {
     seat: Rc<Seat>,
     rotation: Rotation,
-    policy: Box<dyn Policy>,
     /// This worker's part of the pool's queue.
     line: Line,
 }
@@ -32,11 +32,9 @@ pub struct Balancer {
 /// references to the pool itself would be a write that all workers contend for.
 pub(crate) struct Seat {
     pub(crate) pool: Arc<Pool>,
-    learn: Learn,
+    /// Leases tell it what came of their requests.
+    policy: RefCell<Box<dyn Policy>>,
 }
-
-/// See [`PolicyKind::learn`](crate::PolicyKind::learn).
-type Learn = fn(&Pool, usize, u32, &Answer);
 
 /// What a pick came to.
 #[must_use]
@@ -64,7 +62,7 @@ pub enum Why {
     Busy,
     /// The policy's choice among endpoints without a verdict, as no other was left.
     OnlyUnknown,
-    /// The policy's choice among endpoints that are down, as all are.
+    /// The policy's choice of an endpoint that is down, as all or too many are.
     FailOpen,
     /// The exchange had tried it before, and no other was left.
     AlreadyTried,
@@ -77,8 +75,9 @@ pub enum Why {
 pub struct Lease {
     seat: Rc<Seat>,
     index: usize,
-    /// Requests in flight at the endpoint when this one was picked, this one included.
-    in_flight: u32,
+    sent: Sent,
+    /// True until the policy has heard what came of it.
+    is_open: Cell<bool>,
 }
 
 impl Balancer {
@@ -88,21 +87,18 @@ impl Balancer {
         let kind = policy::by_name(pool.settings.policy.name)
             .expect("the config lets only names of POLICIES through");
         let policy = (kind.build)(&pool.settings.policy, &pool.endpoints);
-        Self::with(pool, worker, policy, kind.learn)
+        Self::with_policy(pool, worker, policy)
     }
 
-    /// As [`Self::new`], with a policy that is no row of [`crate::POLICIES`] and hears of answers
-    /// from the caller: for comparing.
+    /// As [`Self::new`], with a policy that is no row of [`crate::POLICIES`]: for comparing.
     pub fn with_policy(pool: Arc<Pool>, worker: usize, policy: Box<dyn Policy>) -> Self {
-        Self::with(pool, worker, policy, learn_nothing)
-    }
-
-    fn with(pool: Arc<Pool>, worker: usize, policy: Box<dyn Policy>, learn: Learn) -> Self {
         Self {
             rotation: Rotation::new(),
-            policy,
             line: Line::new(worker),
-            seat: Rc::new(Seat { pool, learn }),
+            seat: Rc::new(Seat {
+                pool,
+                policy: RefCell::new(policy),
+            }),
         }
     }
 
@@ -240,11 +236,17 @@ impl Balancer {
             _ if is_tried => Why::AlreadyTried,
             _ => Why::Sticky,
         };
-        Some(Pick::Endpoint(self.lease(owner, in_flight), why))
+        let mut policy = self.seat.policy.borrow_mut();
+        let mark = policy.send(&pool.endpoints[owner], wanted.class, now);
+        Some(Pick::Endpoint(
+            self.lease(owner, Sent { in_flight, mark }),
+            why,
+        ))
     }
 
     fn pick_by_policy(&mut self, wanted: &Wanted<'_>, now: u64, random: &mut Rng) -> Pick {
         let pool = &*self.seat.pool;
+        let mut policy = self.seat.policy.borrow_mut();
         let rotation = &self.rotation;
         let tried = wanted.tried;
         // An unknown endpoint is worth a try before one that just failed this very request.
@@ -257,6 +259,7 @@ impl Balancer {
             }
             _ => true,
         };
+        let is_down = |index: usize| pool.endpoints[index].availability() == Availability::Down;
         let none = Tried::new();
         // The second round is for those who have tried everything that has room. It goes before
         // waiting, because an endpoint that failed once is more often well than not, and a
@@ -282,13 +285,15 @@ impl Balancer {
                     rotation.build(),
                 );
                 // Goes round again only when another worker took the last place meanwhile.
-                while let Some(index) = self.policy.pick(&candidates, random) {
+                while let Some(index) = policy.pick(&candidates, random) {
                     if let Some(in_flight) = pool.reserve(index, now) {
                         let why = match group.standing.why() {
                             Why::Policy | Why::Busy if tried.contains(index) => Why::AlreadyTried,
+                            Why::Policy if rotation.is_panic && is_down(index) => Why::FailOpen,
                             why => why,
                         };
-                        return Pick::Endpoint(self.lease(index, in_flight), why);
+                        let mark = policy.send(&pool.endpoints[index], wanted.class, now);
+                        return Pick::Endpoint(self.lease(index, Sent { in_flight, mark }), why);
                     }
                 }
             }
@@ -298,11 +303,12 @@ impl Balancer {
     }
 
     /// For a place that was reserved.
-    fn lease(&self, index: usize, in_flight: u32) -> Lease {
+    fn lease(&self, index: usize, sent: Sent) -> Lease {
         Lease {
             seat: Rc::clone(&self.seat),
             index,
-            in_flight,
+            sent,
+            is_open: Cell::new(true),
         }
     }
 }
@@ -320,10 +326,13 @@ impl Lease {
         self.index
     }
 
-    /// Tells the policy what came of the request.
+    /// Tells the policy what came of the request; only the first time counts.
     pub fn learn(&self, answer: &Answer) {
-        let Seat { pool, learn } = &*self.seat;
-        learn(pool, self.index, self.in_flight, answer);
+        if self.is_open.replace(false) {
+            let now = self.seat.pool.micros(answer.now);
+            let mut policy = self.seat.policy.borrow_mut();
+            policy.learn(self.endpoint(), self.sent, answer, now);
+        }
     }
 
     /// The endpoint.
@@ -334,6 +343,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.is_open.get() {
+            let mut policy = self.seat.policy.borrow_mut();
+            policy.forget(self.endpoint(), self.sent);
+        }
         self.seat.pool.release(self.index);
     }
 }

@@ -49,7 +49,7 @@ pub use health::{
 };
 pub use hedge::{HedgeBudget, RecentLatency};
 pub use load_state::{LoadReport, LoadWord};
-pub use policy::{Candidates, DEFAULT_POLICY, POLICIES, Policy, PolicyKind, learn_nothing};
+pub use policy::{Candidates, DEFAULT_POLICY, Mark, POLICIES, Policy, PolicyKind, Sent};
 pub use pool::Pool;
 pub use queue::{Queue, Ticket};
 pub use retry::{RetryBudget, backoff};

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "first",
@@ -10,7 +10,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               that those at the end can be switched off. Weights are ignored, except 0.",
     has_key: false,
     build: |_, _| Box::new(First),
-    learn: learn_nothing,
 };
 
 struct First;

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "least_connections",
@@ -10,7 +10,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               of 16 drawn at random in larger pools: more even than `least_request`, and slower.",
     has_key: false,
     build: |_, _| Box::new(LeastConnections),
-    learn: learn_nothing,
 };
 
 /// Up to this many endpoints are all looked at.

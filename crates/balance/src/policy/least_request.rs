@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind, SCAN_MAX, learn_nothing};
+use super::{Candidates, Policy, PolicyKind, SCAN_MAX};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "least_request",
@@ -10,7 +10,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               better of two drawn at random.",
     has_key: false,
     build: |_, _| Box::new(LeastRequest),
-    learn: learn_nothing,
 };
 
 /// Compares `(in_flight + 1) / weight`; ties go to the least recently picked.

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::bound::Caps;
 use super::least_request::least_request;
 use super::rendezvous::Rendezvous;
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind};
 use crate::hash::{hash_pair, unit};
 use crate::{Endpoint, PolicySettings};
 
@@ -15,7 +15,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               large pool as in a small one. One that goes moves its own keys and few others.",
     has_key: true,
     build: |settings, endpoints| Box::new(Maglev::new(settings, endpoints)),
-    learn: learn_nothing,
 };
 
 /// The table holds all endpoints that are configured with a weight, whatever becomes of them: so

@@ -20,7 +20,7 @@ mod utilization;
 
 use fastrand::Rng;
 
-use crate::{Answer, Endpoint, PolicySettings, Pool};
+use crate::{Answer, Endpoint, PolicySettings};
 
 pub use candidates::Candidates;
 pub(crate) use peak_ewma::LatencyCost;
@@ -54,23 +54,42 @@ pub struct PolicyKind {
     pub has_key: bool,
     /// Makes the state that a worker keeps for a pool.
     pub build: fn(&PolicySettings, &[Endpoint]) -> Box<dyn Policy>,
-    /// Takes what came of a request that was sent to the endpoint of this index, with so many
-    /// requests in flight there as it was picked, itself included.
-    pub learn: fn(&Pool, usize, u32, &Answer),
 }
 
 /// Up to this many endpoints, looking at all of them costs less than choosing whom to look at: a
 /// cache line each. And it is strictly better.
 const SCAN_MAX: usize = 16;
 
-/// For policies that learn nothing from answers.
-pub fn learn_nothing(_: &Pool, _: usize, _: u32, _: &Answer) {}
-
 /// A way to choose. Each worker has its own for each pool.
 pub trait Policy {
     /// The index of an endpoint for which [`Candidates::may_pick`] holds; `None` only if it holds
     /// for none.
     fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize>;
+
+    /// A request of this class goes to the endpoint, at `now` in µs of the pool's time, whoever
+    /// picked it. What is returned comes back in [`Self::learn`] or [`Self::forget`].
+    fn send(&mut self, _endpoint: &Endpoint, _class: usize, _now: u64) -> Mark {
+        Mark::default()
+    }
+
+    /// Takes what came of it.
+    fn learn(&mut self, _endpoint: &Endpoint, _sent: Sent, _answer: &Answer, _now: u64) {}
+
+    /// Nothing came of it: the client left first.
+    fn forget(&mut self, _endpoint: &Endpoint, _sent: Sent) {}
+}
+
+/// What a policy notes with a request that it sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark(pub u64);
+
+/// A request that was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// Requests in flight at the endpoint as it was picked, this one included.
+    pub in_flight: u32,
+    /// What [`Policy::send`] returned.
+    pub mark: Mark,
 }
 
 pub(crate) fn by_name(name: &str) -> Option<&'static PolicyKind> {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fastrand::Rng;
 
 use super::least_request::cheapest;
-use super::{Candidates, Policy, PolicyKind};
+use super::{Candidates, Policy, PolicyKind, Sent};
+use crate::{Answer, Endpoint};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "peak_ewma",
@@ -13,16 +14,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               weight; a slow answer counts in full at once, a failure as one of 5 s.",
     has_key: false,
     build: |_, _| Box::new(PeakEwma),
-    learn: |pool, index, _, answer| {
-        let latency = answer.latency.as_micros() as f32;
-        let latency = if answer.is_success {
-            latency
-        } else {
-            latency.max(FAILURE)
-        };
-        let cost = &pool.endpoints[index].load.latency_cost;
-        cost.record(latency, pool.micros(answer.now));
-    },
 };
 
 /// Compares `cost * (in_flight + 1) / weight`; ties go to the least recently picked.
@@ -38,6 +29,16 @@ impl Policy for PeakEwma {
             let cost = cost.expected(in_flight, candidates.now());
             cost * (in_flight + 1) as f32 / candidates.weight(index) as f32
         })
+    }
+
+    fn learn(&mut self, endpoint: &Endpoint, _sent: Sent, answer: &Answer, now: u64) {
+        let latency = answer.latency.as_micros() as f32;
+        let latency = if answer.is_success {
+            latency
+        } else {
+            latency.max(FAILURE)
+        };
+        endpoint.load.latency_cost.record(latency, now);
     }
 }
 

@@ -2,14 +2,13 @@
 
 use fastrand::Rng;
 
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "random",
     summary: "Any endpoint, as likely as its weight says.",
     has_key: false,
     build: |_, _| Box::new(Random),
-    learn: learn_nothing,
 };
 
 /// Draws before looking at every candidate: enough while a few are full.

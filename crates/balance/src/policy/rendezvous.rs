@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::bound::Bound;
 use super::least_request::least_request;
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind};
 use crate::hash::{hash_pair, unit};
 use crate::{Endpoint, PolicySettings, hash_key};
 
@@ -15,7 +15,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               hundreds.",
     has_key: true,
     build: |settings, endpoints| Box::new(Rendezvous::new(settings, endpoints)),
-    learn: learn_nothing,
 };
 
 /// Weighted highest random weight: `-weight / ln(h)`, where `h` is a hash of the key and the

@@ -3,14 +3,13 @@
 use fastrand::Rng;
 
 use super::schedule::{Schedule, Schedules};
-use super::{Candidates, Policy, PolicyKind, SCAN_MAX, learn_nothing};
+use super::{Candidates, Policy, PolicyKind, SCAN_MAX};
 
 pub(super) const KIND: PolicyKind = PolicyKind {
     name: "round_robin",
     summary: "Each endpoint in its turn, as often as its weight says, evenly interleaved.",
     has_key: false,
     build: |_, _| Box::new(RoundRobin::new()),
-    learn: learn_nothing,
 };
 
 /// Smooth weighted round robin in small sets, by earliest deadline in large ones. Over as many
@@ -54,14 +53,7 @@ impl Policy for RoundRobin {
         if candidates.count() <= SCAN_MAX {
             return self.richest(candidates);
         }
-        let make = |is_first| {
-            let weights = candidates.weights();
-            if is_first {
-                Schedule::from_the_start(weights)
-            } else {
-                Schedule::from_anywhere(weights, random)
-            }
-        };
+        let make = || Schedule::new(candidates.weights(), random.u32(..));
         self.large.of(candidates, |_| true, make).next(candidates)
     }
 }

@@ -4,15 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 
-use fastrand::Rng;
-
 use super::Candidates;
 
 /// Who is next, for one set of candidates: each endpoint is due `weight` times a period, at even
 /// distances, and who is due first is picked. O(log n) a pick, O(n) to make.
 ///
-/// Over as many picks as the weights add up to, each endpoint gets its weight to within one; and
-/// exactly its weight in those of [`Schedule::from_the_start`].
+/// Over as many picks as the weights add up to, each endpoint gets exactly its weight.
 pub(super) struct Schedule {
     due: BinaryHeap<Reverse<Turn>>,
     /// Those passed over in one pick.
@@ -36,24 +33,16 @@ struct Turn {
 const PERIOD: u64 = 1 << 24;
 
 impl Schedule {
-    /// Of a pool's first picks: all begin together.
-    pub(super) fn from_the_start(weights: impl Iterator<Item = (usize, u32)>) -> Self {
-        // Half a distance before the first turn and half after the last, for evenness.
-        Self::new(weights, |distance| distance / 2)
-    }
-
-    /// In the midst of things, at a random point of the period: with each change of the
-    /// candidates there is a new schedule, and the first of the list must not gain by it.
-    pub(super) fn from_anywhere(
-        weights: impl Iterator<Item = (usize, u32)>,
-        random: &mut Rng,
-    ) -> Self {
-        Self::new(weights, |distance| random.u64(..distance))
-    }
-
-    fn new(weights: impl Iterator<Item = (usize, u32)>, mut first: impl FnMut(u64) -> u64) -> Self {
+    /// `start` is a random number: with each change of the candidates there is a new schedule,
+    /// and the first of the list must not gain by it.
+    pub(super) fn new(weights: impl Iterator<Item = (usize, u32)>, start: u32) -> Self {
+        let mut part = start;
         let turn = |(index, weight): (usize, u32)| {
-            let begin = first(PERIOD / u64::from(weight));
+            // Multiples of the golden section fill a circle evenly, so that neither endpoints of
+            // one weight nor those of several come in clumps.
+            part = part.wrapping_add(0x9e37_79b9);
+            let distance = PERIOD / u64::from(weight);
+            let begin = distance * u64::from(part) >> 32;
             Reverse(Turn {
                 at: begin,
                 index: u32::try_from(index).expect("a pool has fewer than 2^32 endpoints"),
@@ -108,26 +97,22 @@ impl<T> Schedules<T> {
         Self(Vec::new())
     }
 
-    /// What was made for these candidates; made now if there is nothing, or nothing that
-    /// `is_good`. `make` is told whether it is the first ever.
+    /// What was made for these candidates; made now if there is nothing that `is_good`.
     pub(super) fn of(
         &mut self,
         candidates: &Candidates<'_>,
         is_good: impl Fn(&T) -> bool,
-        make: impl FnOnce(bool) -> T,
+        make: impl FnOnce() -> T,
     ) -> &mut T {
         let set = candidates.set();
-        let is_first = self.0.is_empty();
-        let found = self
-            .0
-            .iter()
-            .position(|(of, made)| *of == set && is_good(made));
+        let made = &mut self.0;
+        let found = made.iter().position(|(of, it)| *of == set && is_good(it));
         let position = found.unwrap_or_else(|| {
             // Those of an earlier build are of no use to anyone.
-            self.0.retain(|(of, _)| of.0 == set.0 && *of != set);
-            self.0.push((set, make(is_first)));
-            self.0.len() - 1
+            made.retain(|(of, _)| of.0 == set.0 && *of != set);
+            made.push((set, make()));
+            made.len() - 1
         });
-        &mut self.0[position].1
+        &mut made[position].1
     }
 }

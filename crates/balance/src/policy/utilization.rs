@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::round_robin::RoundRobin;
 use super::schedule::{Schedule, Schedules};
-use super::{Candidates, Policy, PolicyKind, learn_nothing};
+use super::{Candidates, Policy, PolicyKind};
 use crate::LoadReport;
 use crate::endpoint::NEVER;
 
@@ -16,7 +16,6 @@ pub(super) const KIND: PolicyKind = PolicyKind {
               utilisation, as it reports; by configured weights until two endpoints have.",
     has_key: false,
     build: |_, _| Box::new(Utilization::new()),
-    learn: learn_nothing,
 };
 
 /// The weights are the endpoints' own: what is configured for them counts only without reports,
@@ -62,7 +61,7 @@ impl Utilization {
 impl Policy for Utilization {
     fn pick(&mut self, candidates: &Candidates<'_>, random: &mut Rng) -> Option<usize> {
         let now = candidates.now();
-        let make = |_| Turns {
+        let make = || Turns {
             schedule: schedule(candidates, random),
             good_until: now + REFRESH,
         };
@@ -95,7 +94,7 @@ fn schedule(candidates: &Candidates<'_>, random: &mut Rng) -> Option<Schedule> {
         let weight = weight.unwrap_or(mean) * candidates.ramp(index) / heaviest;
         (index, (weight * WEIGHT_MAX).clamp(1.0, WEIGHT_MAX) as u32)
     });
-    Some(Schedule::from_anywhere(weights, random))
+    Some(Schedule::new(weights, random.u32(..)))
 }
 
 /// The weight that an endpoint's reports give it, as all workers share it.

@@ -218,6 +218,10 @@ fn below_the_panic_threshold_health_is_ignored() {
     for index in 0..4 {
         assert!((20..=30).contains(&percent(&counts, [index])), "{counts:?}");
     }
+    // The log says which of them are down.
+    let mut balancer = Balancer::new(pool, 0);
+    assert_eq!(pick_after(&mut balancer, &[1, 2, 3]), (0, Why::FailOpen));
+    assert_eq!(pick_after(&mut balancer, &[0, 1, 2]), (3, Why::Policy));
 }
 
 #[test]
