@@ -10,7 +10,7 @@ use crate::machine::Discipline;
 use crate::opponent::{OPPONENTS, Opponent};
 use crate::outcome::{Outcome, Summary};
 use crate::run::run;
-use crate::scenario::Scenario;
+use crate::scenario::{Bar, Scenario};
 
 /// A policy of ours or an opponent.
 #[derive(Clone, Copy)]
@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) workers: usize,
     /// Endpoints tell with each answer how many requests they have.
     pub(crate) has_reports: bool,
+    /// The bars of the scenarios hold here. Otherwise it is there to be looked at.
+    pub(crate) has_bar: bool,
 }
 
 const ONE: Setup = Setup {
@@ -42,10 +44,57 @@ const ONE: Setup = Setup {
     balancers: 1,
     workers: 1,
     has_reports: false,
+    has_bar: true,
 };
 
 /// Every setup.
-pub(crate) const SETUPS: &[Setup] = &[ONE];
+pub(crate) const SETUPS: &[Setup] = &[
+    ONE,
+    Setup {
+        name: "1x4",
+        summary: "one balancer of four workers",
+        workers: 4,
+        ..ONE
+    },
+    Setup {
+        name: "1x16",
+        summary: "one balancer of sixteen workers",
+        workers: 16,
+        has_bar: false,
+        ..ONE
+    },
+    Setup {
+        name: "2x1",
+        summary: "two balancers of one worker each",
+        balancers: 2,
+        has_bar: false,
+        ..ONE
+    },
+    Setup {
+        name: "3x1",
+        summary: "three balancers of one worker each",
+        balancers: 3,
+        ..ONE
+    },
+    Setup {
+        name: "3x1+reports",
+        summary: "three balancers, and endpoints report their requests in flight",
+        balancers: 3,
+        has_reports: true,
+        has_bar: false,
+        ..ONE
+    },
+    Setup {
+        name: "4x1",
+        summary: "four balancers of one worker each",
+        balancers: 4,
+        has_bar: false,
+        ..ONE
+    },
+];
+
+/// The policy that the bars are for.
+pub(crate) const CANDIDATE: &str = "adaptive";
 
 /// Policies that are not held against others unless asked for by name, because they do not mean
 /// to spread load by how endpoints do: `first` fills one after the other, the others go by keys
@@ -99,7 +148,7 @@ pub(crate) struct Plan {
     pub(crate) seeds: u64,
 }
 
-/// What came of one scenario in one setup.
+/// One scenario in one setup, and what came of each contestant.
 pub(crate) struct Contest {
     pub(crate) scenario: &'static Scenario,
     pub(crate) setup: &'static Setup,
@@ -164,11 +213,34 @@ fn summary(plan: &Plan, scenario: &Scenario, setup: &Setup, contestant: &Contest
 }
 
 impl Contest {
+    /// What came of a contestant, if it ran.
+    pub(crate) fn result(&self, name: &str) -> Option<&Summary> {
+        let (_, result) = self.results.iter().find(|(who, _)| who.name() == name)?;
+        Some(result)
+    }
+
     /// p99 of a contestant over the best p99 of those that are judged, if both ran.
     pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
-        let (_, of) = self.results.iter().find(|(who, _)| who.name() == name)?;
         let judged = self.results.iter().filter(|(who, _)| who.is_judged());
         let best = judged.map(|(_, result)| result.p99).reduce(f64::min)?;
-        Some(of.p99 / best)
+        Some(self.result(name)?.p99 / best)
+    }
+
+    /// How [`CANDIDATE`] stands against the bar: what it reached, in words, and whether that is
+    /// enough. `None` if it did not run, or nothing to hold it against.
+    pub(crate) fn verdict(&self) -> Option<(String, bool)> {
+        let result = self.result(CANDIDATE)?;
+        let in_time = result.deadlines == 0 || self.scenario.is_overloaded();
+        let (text, is_reached) = match self.scenario.bar {
+            Bar::Ratio(bar) => {
+                let ratio = self.ratio(CANDIDATE)?;
+                (format!("{ratio:.2}"), ratio <= bar)
+            }
+            Bar::Failures(bar) => {
+                let failed = result.failed;
+                (format!("{:.2} %", failed * 100.0), failed <= bar)
+            }
+        };
+        Some((text, is_reached && in_time))
     }
 }

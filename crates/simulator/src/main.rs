@@ -30,8 +30,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments::parse(&arguments) {
         Ok(Some(plan)) => {
-            let results = contest::hold(&plan);
-            print!("{}", report::table(&results));
+            let contests = contest::hold(&plan);
+            print!("{}", report::results(&contests));
+            print!("{}", report::verdicts(&contests));
             ExitCode::SUCCESS
         }
         Ok(None) => {

@@ -1,5 +1,7 @@
 //! What came of the requests of a run, or of several.
 
+use crate::scenario::DEADLINE;
+
 /// Latencies and counts.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Outcome {
@@ -76,7 +78,7 @@ impl Outcome {
         let count = self.latencies.len() + self.deadlines;
         let rank = (count as f64 * quantile) as usize;
         if rank >= self.latencies.len() {
-            return 5000.0;
+            return DEADLINE as f64 / 1e6;
         }
         let (_, value, _) = self.latencies.select_nth_unstable(rank);
         f64::from(*value) / 1000.0

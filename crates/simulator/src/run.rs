@@ -19,7 +19,7 @@ use crate::contest::{Contestant, Setup};
 use crate::machine::{Discipline, Machine, NEVER};
 use crate::opponent::{Judge, Response, Shared, World};
 use crate::outcome::Outcome;
-use crate::scenario::{SECOND, SLOTS, Scenario, WORK_MEAN, Work, exponential};
+use crate::scenario::{DEADLINE, SECOND, SLOTS, Scenario, Work, exponential};
 use crate::trace::{Change, Trace};
 
 /// Sends so many requests, waits until each is done or given up, and tells what came of them.
@@ -375,9 +375,6 @@ fn source(seed: u64, number: u64) -> Rng {
     let mut mixed = Rng::with_seed(seed.wrapping_mul(8).wrapping_add(number));
     Rng::with_seed(mixed.u64(..))
 }
-
-/// A client waits so long, in ns.
-const DEADLINE: u64 = 5 * SECOND;
 
 /// What arrives earlier is not recorded.
 const WARM_UP: u64 = SECOND;

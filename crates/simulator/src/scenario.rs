@@ -67,8 +67,6 @@ pub(crate) enum Bar {
     Ratio(f64),
     /// At most this share of requests fails.
     Failures(f64),
-    /// Nothing: the row is there to be looked at.
-    Open,
 }
 
 /// Mean work of a request, in ns.
@@ -82,6 +80,9 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// Part of the endpoints that an antagonist hits.
 pub(crate) const ANTAGONIST_SHARE: f64 = 0.3;
+
+/// A client waits so long, in ns.
+pub(crate) const DEADLINE: u64 = 5 * SECOND;
 
 const EVEN: Scenario = Scenario {
     name: "",
@@ -113,6 +114,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..EVEN
     },
     Scenario {
+        name: "even-1.03",
+        summary: "all alike, load 1.03",
+        arrivals: Arrivals::OfCapacity(1.03),
+        ..EVEN
+    },
+    Scenario {
+        name: "even-1.2",
+        summary: "all alike, load 1.2",
+        arrivals: Arrivals::OfCapacity(1.2),
+        ..EVEN
+    },
+    Scenario {
+        name: "heavy-tailed",
+        summary: "all alike, the work of a request heavy-tailed",
+        work: Work::HeavyTailed,
+        ..EVEN
+    },
+    Scenario {
         name: "half-slow",
         summary: "half of them 2× slower",
         fate: Fate::Slow {
@@ -140,6 +159,39 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         bar: Bar::Ratio(0.70),
         ..EVEN
     },
+    Scenario {
+        name: "sinkhole",
+        summary: "one of them answers an error in 1 ms",
+        fate: Fate::Sinkhole,
+        bar: Bar::Failures(0.005),
+        ..EVEN
+    },
+    Scenario {
+        name: "cold",
+        summary: "one is away for 5 s of 20, comes back 5× slower and is warm after 3 s",
+        fate: Fate::Cold {
+            times: 5.0,
+            warm_up: 3 * SECOND,
+        },
+        ..EVEN
+    },
+    Scenario {
+        name: "removed",
+        summary: "one is away for 10 s of 20",
+        fate: Fate::Removed,
+        ..EVEN
+    },
+    Scenario {
+        name: "trickle",
+        summary: "one of ten 10× slower, one request a second",
+        endpoints: 10,
+        fate: Fate::Slow {
+            count: 1,
+            times: 10.0,
+        },
+        arrivals: Arrivals::PerSecond(1.0),
+        ..EVEN
+    },
 ];
 
 impl Scenario {
@@ -149,6 +201,11 @@ impl Scenario {
             Arrivals::OfCapacity(part) => WORK_MEAN / (part * self.capacity() * SLOTS as f64),
             Arrivals::PerSecond(rate) => SECOND as f64 / rate,
         }
+    }
+
+    /// True if there is more to do than can be done: then requests are given up, whoever chooses.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        matches!(self.arrivals, Arrivals::OfCapacity(part) if part >= 1.0)
     }
 
     /// What the endpoints can do together, in endpoints of full speed; the mean over time.
