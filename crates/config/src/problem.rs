@@ -79,6 +79,14 @@ impl Problems {
         self.has_errors
     }
 
+    /// True if something within this place is wrong.
+    pub(crate) fn has_any_in(&self, place: &Place) -> bool {
+        let is_inside = |inner: &Place| place.start <= inner.start && inner.end <= place.end;
+        self.list
+            .iter()
+            .any(|problem| problem.place.as_ref().is_some_and(is_inside))
+    }
+
     pub(crate) fn error(
         &mut self,
         place: impl Into<Option<Place>>,

@@ -158,7 +158,10 @@ impl Compiler<'_> {
                     place.clone(),
                     "without a `secret`, sessions move when Pointsman is restarted",
                 )
-                .help(how_to_make_a_secret("secret"));
+                .help(format!(
+                    "add `secret = {{ file = \"secret\" }}` at the top, and {}",
+                    how_to_make_a_secret("secret")
+                ));
         }
     }
 
@@ -284,6 +287,8 @@ impl Compiler<'_> {
             .iter()
             .filter_map(|(key, place)| Some((key, (*place)?.clone())));
         match (present.next(), present.next()) {
+            // One that is wrong was left out before.
+            (None, _) if self.problems.has_any_in(table) => {}
             (None, _) => {
                 let names: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
                 let message = format!("one of {} is missing", names.join(", "));

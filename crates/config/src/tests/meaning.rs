@@ -3,7 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use balance::{CheckKind, StatusRange};
+use balance::{
+    AgentKind, AgentSettings, CheckKind, CircuitSettings, ConcurrencySettings, FeedbackSettings,
+    HashKey, HedgeSettings, LoadProbeSettings, PolicySettings, SlowStartSettings, StatusRange,
+    StickyBy, StickySettings, SuccessRateSettings,
+};
 
 use super::{loaded, parse_files, with_basics};
 use crate::{AccessLogSink, Pool, Snapshot, from_flags, load};
@@ -156,6 +160,296 @@ fn checks_have_short_forms_and_a_long_one() {
     assert_eq!(check.interval, Duration::from_secs(5));
     assert_eq!(check.timeout, Duration::from_millis(500));
     assert_eq!((check.fall.get(), check.rise.get()), (4, 1));
+}
+
+#[test]
+fn checks_look_into_answers_and_have_ports_of_their_own() {
+    let check = pool(
+        r#"check = { http = "/up", headers = { X-Check = "1", b = "" }, body = "ok", port = 81 }"#,
+    )
+    .settings
+    .check;
+    assert_eq!(check.port, Some(81));
+    let CheckKind::Http { headers, body, .. } = check.kind else {
+        panic!("{check:?}");
+    };
+    assert_eq!(
+        headers,
+        [("X-Check".into(), "1".into()), ("b".into(), "".into())]
+    );
+    assert_eq!(body.as_deref(), Some("ok"));
+
+    let check = pool(r#"check = { tcp = { send = "PING\r\n", expect = "+PONG" }, port = 82 }"#)
+        .settings
+        .check;
+    assert_eq!(check.port, Some(82));
+    let spoken = |send: &[u8], expect: &[u8]| CheckKind::TcpExpect {
+        send: send.into(),
+        expect: expect.into(),
+    };
+    assert_eq!(check.kind, spoken(b"PING\r\n", b"+PONG"));
+    let listening = pool(r#"check = { tcp = { expect = "220 " } }"#).settings;
+    assert_eq!(listening.check.kind, spoken(b"", b"220 "));
+}
+
+#[test]
+fn agents_speak_http_or_tcp() {
+    assert_eq!(pool("").settings.agent, None);
+    let agent = pool(r#"agent = { http = "/load" }"#).settings.agent;
+    let expected = AgentSettings {
+        kind: AgentKind::Http {
+            path: "/load".into(),
+        },
+        port: None,
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+    };
+    assert_eq!(agent, Some(expected));
+    let agent = pool(r#"agent = { tcp = "", port = 9000, interval = "5s", timeout = "500ms" }"#)
+        .settings
+        .agent;
+    let expected = AgentSettings {
+        kind: AgentKind::Tcp {
+            send: Box::default(),
+        },
+        port: Some(9000),
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_millis(500),
+    };
+    assert_eq!(agent, Some(expected));
+}
+
+#[test]
+fn policies_are_names_or_tables_of_one_name() {
+    for kind in balance::POLICIES {
+        let policy = pool(&format!("policy = '{}'", kind.name)).settings.policy;
+        assert_eq!(policy, PolicySettings::named(kind.name));
+    }
+    let hashing = |name, key, bounded_load| PolicySettings {
+        key,
+        bounded_load,
+        ..PolicySettings::named(name)
+    };
+    for (text, policy) in [
+        (
+            "{ maglev = {} }",
+            hashing("maglev", HashKey::ClientIp, None),
+        ),
+        (
+            r#"{ maglev = { key = { header = "X-User" }, bounded_load = 1.25 } }"#,
+            hashing("maglev", HashKey::Header("x-user".into()), Some(1.25)),
+        ),
+        (
+            r#"{ rendezvous = { key = "path", bounded_load = 2 } }"#,
+            hashing("rendezvous", HashKey::Path, Some(2.0)),
+        ),
+        (
+            r#"{ rendezvous = { key = { cookie = "Session" } } }"#,
+            hashing("rendezvous", HashKey::Cookie("Session".into()), None),
+        ),
+        (
+            r#"{ maglev = { key = { query = "q%20" } } }"#,
+            hashing("maglev", HashKey::Query("q%20".into()), None),
+        ),
+    ] {
+        assert_eq!(pool(&format!("policy = {text}")).settings.policy, policy);
+    }
+    let probe = |text: &str| {
+        let pool = pool(&format!("policy = {{ adaptive = {{ probe = {text} }} }}"));
+        pool.settings.policy.load_probe.expect("there are probes")
+    };
+    let mut expected = LoadProbeSettings {
+        path: "/load".into(),
+        per_request: 1.0,
+        timeout: Duration::from_millis(20),
+    };
+    assert_eq!(probe(r#""/load""#), expected);
+    expected.per_request = 0.5;
+    expected.timeout = Duration::from_millis(100);
+    assert_eq!(
+        probe(r#"{ path = "/load", per_request = 0.5, timeout = "100ms" }"#),
+        expected
+    );
+}
+
+#[test]
+fn sessions_are_known_by_a_cookie_a_key_or_what_an_endpoint_set() {
+    assert_eq!(pool("").settings.sticky, None);
+    let text = with_basics("sticky = { cookie = 'route' }");
+    let with_secret = "secret.file = '/etc/pointsman/secret'\n".to_owned() + &text;
+    let snapshot = snapshot(&with_secret);
+    assert_eq!(
+        snapshot.secret.expect("it is read").bytes(),
+        b"correct horse battery staple, twice over"
+    );
+    let by_default = StickySettings::by(StickyBy::Cookie("route".into()));
+    assert_eq!(snapshot.pools[0].settings.sticky, Some(by_default));
+
+    let sticky = |text: &str| pool(&format!("sticky = {text}")).settings.sticky;
+    let key = HashKey::Cookie("JSESSIONID".into());
+    assert_eq!(
+        sticky("{ key = { cookie = 'JSESSIONID' } }"),
+        Some(StickySettings::by(StickyBy::Key(key)))
+    );
+    let learned = HashKey::Header("x-session-owner".into());
+    let tuned = StickySettings {
+        by: StickyBy::Learned(learned),
+        is_strict: true,
+        idle: Duration::from_secs(1800),
+        sessions_max: 1000,
+        bounded_load: Some(1.5),
+    };
+    assert_eq!(
+        sticky(
+            "{ learn = { header = 'X-Session-Owner' }, mode = 'strict', idle = '30m', \
+             sessions = 1000, bounded_load = 1.5 }"
+        ),
+        Some(tuned)
+    );
+}
+
+#[test]
+fn endpoints_stand_in_tiers_and_zones() {
+    let snapshot = snapshot(
+        r#"
+        zone = "eu-1a"
+        listeners.web.bind = ":8080"
+        [pools.app]
+        endpoints = [
+            "10.0.0.1:80",
+            { address = "10.0.0.2:80", zone = "eu-1a" },
+            { address = "two.internal:80", zone = "eu-1b", tier = 255 },
+        ]"#,
+    );
+    let pool = &snapshot.pools[0];
+    assert_eq!(pool.settings.zone.as_deref(), Some("eu-1a"));
+    let places: Vec<_> = pool
+        .endpoints
+        .iter()
+        .map(|endpoint| (endpoint.tier, endpoint.zone.as_deref()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (0, None),
+            (0, Some("eu-1a")),
+            (255, Some("eu-1b")),
+            (255, Some("eu-1b")),
+        ]
+    );
+}
+
+#[test]
+fn load_is_fed_back_bounded_and_ramped() {
+    let default = pool("").settings;
+    assert_eq!(default.slow_start, Some(SlowStartSettings::default()));
+    assert_eq!(default.feedback, FeedbackSettings::default());
+    assert_eq!((default.concurrency, default.panic_percent), (None, 0));
+    assert_eq!(default.circuit, CircuitSettings::default());
+
+    let off = pool("slow_start = 'off'\nfeedback = 'off'\nconcurrency = 'off'").settings;
+    assert_eq!((off.slow_start, off.concurrency), (None, None));
+    assert!(!off.feedback.headers && off.feedback.full_on.is_empty());
+
+    let short = pool("slow_start = '30s'\nconcurrency = 'adaptive'").settings;
+    let window = short.slow_start.map(|slow_start| slow_start.window);
+    assert_eq!(window, Some(Duration::from_secs(30)));
+    assert_eq!(short.concurrency, Some(ConcurrencySettings::default()));
+
+    let tuned = pool(
+        r#"
+        slow_start = { window = "1m", aggression = 2.5 }
+        feedback = { headers = "ignore", full_on = ["503", "429"] }
+        concurrency = { min = 4, max = 200 }
+        circuit = { connections = 1000, requests = 5000 }
+        panic = "50%""#,
+    )
+    .settings;
+    let slow_start = tuned.slow_start.expect("it is on");
+    assert_eq!(
+        (slow_start.window, slow_start.aggression),
+        (Duration::from_secs(60), 2.5)
+    );
+    assert!(!tuned.feedback.headers);
+    assert_eq!(tuned.feedback.full_on, [503, 429]);
+    let concurrency = tuned.concurrency.expect("it is on");
+    assert_eq!((concurrency.min.get(), concurrency.max.get()), (4, 200));
+    assert_eq!(tuned.circuit.connections, NonZeroU32::new(1000));
+    assert_eq!(tuned.circuit.requests, NonZeroU32::new(5000));
+    assert_eq!(tuned.panic_percent, 50);
+}
+
+#[test]
+fn success_rates_are_judged_unless_switched_off() {
+    let outlier = |text: &str| pool(&format!("outlier = {text}")).settings.outlier;
+    assert_eq!(outlier("{}").success_rate, Some(Default::default()));
+    assert_eq!(outlier("'off'").success_rate, None);
+    let only_in_row = outlier("{ success_rate = 'off' }");
+    assert_eq!(only_in_row.success_rate, None);
+    assert_eq!(only_in_row.consecutive, NonZeroU32::new(5));
+    let tuned = SuccessRateSettings {
+        interval: Duration::from_secs(5),
+        requests_min: 100,
+        deviations: 3.0,
+        percent_max: 90,
+    };
+    assert_eq!(
+        outlier(
+            "{ success_rate = { interval = '5s', requests_min = 100, deviations = 3, below = '90%' } }"
+        )
+        .success_rate,
+        Some(tuned)
+    );
+}
+
+#[test]
+fn retries_and_hedges_of_a_route_come_before_those_of_its_pool() {
+    let snapshot = snapshot(&with_basics(
+        r#"
+        retry = { attempts = 2, on = ["502"], timeout = "1s" }
+        hedge = { after = "p99", min = "5ms", budget = "10%" }
+        [[routes]]
+        pool = "app"
+        [[routes]]
+        pool = "app"
+        path = "/tuned"
+        retry = { attempts = 3, timeout = "off" }
+        hedge = { after = "p99.9" }
+        [[routes]]
+        pool = "app"
+        path = "/off"
+        retry = "off"
+        hedge = "off"
+        [[routes]]
+        pool = "app"
+        path = "/on"
+        hedge = "on""#,
+    ));
+    let [plain, tuned, off, on] = [0, 1, 2, 3].map(|index| &snapshot.routes[index]);
+    assert_eq!(plain.retry.timeout, Some(Duration::from_secs(1)));
+    let hedge = HedgeSettings {
+        quantile: 0.99,
+        delay_min: Duration::from_millis(5),
+        budget_percent: 10,
+    };
+    assert_eq!((plain.hedge, on.hedge), (Some(hedge), Some(hedge)));
+    assert_eq!((tuned.retry.attempts, tuned.retry.timeout), (3, None));
+    assert_eq!(tuned.retry.on.statuses, [502]);
+    let hedge = HedgeSettings {
+        quantile: 0.999,
+        ..hedge
+    };
+    assert_eq!(tuned.hedge, Some(hedge));
+    assert_eq!((off.retry.attempts, off.hedge), (0, None));
+}
+
+#[test]
+fn what_a_route_tunes_it_has_even_if_its_pool_has_it_off() {
+    let snapshot = snapshot(&with_basics(
+        "retry = 'off'\n[[routes]]\npool = 'app'\nretry = { on = ['503'] }\nhedge = 'on'",
+    ));
+    assert_eq!(snapshot.routes[0].retry.attempts, 1);
+    assert_eq!(snapshot.routes[0].hedge, Some(HedgeSettings::default()));
 }
 
 #[test]
@@ -351,6 +645,20 @@ fn files_that_cannot_be_read_are_named() {
     large.set_len((16 << 20) + 1).unwrap();
     let large = load(folder.path()).expect_err("it is too large");
     assert!(large.to_string().contains("larger than 16 MiB"), "{large}");
+}
+
+#[test]
+fn a_secret_is_read_from_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let config = folder.path().join("pointsman.toml");
+    let text = with_basics("sticky.cookie = 'route'");
+    let text = format!("secret.file = '{}'\n{text}", file.display());
+    std::fs::write(&config, text).unwrap();
+    let snapshot = load(&config).unwrap().snapshot;
+    let secret = snapshot.secret.expect("there is one");
+    assert_eq!(secret.bytes(), b"0123456789abcdef0123456789abcdef");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{loaded, parse_files, parse_text};
+use super::{loaded, parse_files, parse_text, with_basics};
 use crate::from_flags;
 
 /// The rendering of a config that is refused.
@@ -768,6 +768,604 @@ fail = "close"
       |        ^^^^^^^
       |
       = help: did you mean `closed`?
+    "##);
+}
+
+#[test]
+fn policies_and_keys_say_what_they_take() {
+    assert_snapshot!(mistakes(r#"
+listeners.web.bind = ":8080"
+[pools.a]
+endpoints = ["10.0.0.1:80"]
+policy = { round_robin = { key = "path" } }
+[pools.b]
+endpoints = ["10.0.0.1:80"]
+policy = { adaptive = { key = "path" } }
+[pools.c]
+endpoints = ["10.0.0.1:80"]
+policy = { maglev = { key = "client", bounded_load = 0.9 } }
+[pools.d]
+endpoints = ["10.0.0.1:80"]
+policy = { maglev = { key = { header = "X User", cookie = "a=b" } }, rendezvous = { bounded_load = "1.25" } }
+[pools.e]
+endpoints = ["10.0.0.1:80"]
+policy = { rendezvous = { key = {}, bounded_load = inf } }
+[pools.f]
+endpoints = ["10.0.0.1:80"]
+policy = {}
+[pools.g]
+endpoints = ["10.0.0.1:80"]
+policy = { adaptive = { probe = { path = "load", per_request = 0, timeout = "1s" } } }
+[pools.h]
+endpoints = ["10.0.0.1:80"]
+policy = { maglev = { key = { query = "a&b" } } }
+"#), @r##"
+    error: with several pools, routes say which takes what
+     --> pointsman.toml:3:8
+      |
+    3 | [pools.a]
+      |        ^
+      |
+      = help: add [[routes]] with pool = "…" for each pool
+
+    error: `round_robin` has no settings
+     --> pointsman.toml:5:12
+      |
+    5 | policy = { round_robin = { key = "path" } }
+      |            ^^^^^^^^^^^
+      |
+      = help: write policy = "round_robin"
+
+    error: unknown key `key`
+     --> pointsman.toml:8:25
+      |
+    8 | policy = { adaptive = { key = "path" } }
+      |                         ^^^
+      |
+      = help: there is only `probe`
+
+    error: `client` is no value of `key`
+      --> pointsman.toml:11:29
+       |
+    11 | policy = { maglev = { key = "client", bounded_load = 0.9 } }
+       |                             ^^^^^^^^
+       |
+       = help: did you mean `client_ip`?
+
+    error: 0.9 is out of range, 1 to 100
+      --> pointsman.toml:11:54
+       |
+    11 | policy = { maglev = { key = "client", bounded_load = 0.9 } }
+       |                                                      ^^^
+
+    error: `X User` cannot be the name of a header field
+      --> pointsman.toml:14:40
+       |
+    14 | policy = { maglev = { key = { header = "X User", cookie = "a=b" } }, rendezvous = { bounded_load = "1.25" } }
+       |                                        ^^^^^^^^
+       |
+       = help: a name has letters, digits, `-`, `_` and `.`; no space, no colon
+
+    error: `header` and `cookie` exclude each other
+      --> pointsman.toml:14:59
+       |
+    14 | policy = { maglev = { key = { header = "X User", cookie = "a=b" } }, rendezvous = { bounded_load = "1.25" } }
+       |                                        --------           ^^^^^
+       |                                        |
+       |                                        the other one
+
+    error: `maglev` and `rendezvous` exclude each other
+      --> pointsman.toml:14:83
+       |
+    14 | policy = { maglev = { key = { header = "X User", cookie = "a=b" } }, rendezvous = { bounded_load = "1.25" } }
+       |                     ----------------------------------------------- the other one ^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    error: expected a number, found a string
+      --> pointsman.toml:14:100
+       |
+    14 | policy = { maglev = { key = { header = "X User", cookie = "a=b" } }, rendezvous = { bounded_load = "1.25" } }
+       |                                                                                                    ^^^^^^
+
+    error: one of `header`, `cookie`, `query` is missing
+      --> pointsman.toml:17:33
+       |
+    17 | policy = { rendezvous = { key = {}, bounded_load = inf } }
+       |                                 ^^
+
+    error: inf is out of range, 1 to 100
+      --> pointsman.toml:17:52
+       |
+    17 | policy = { rendezvous = { key = {}, bounded_load = inf } }
+       |                                                    ^^^
+
+    error: one of `adaptive`, `maglev`, `rendezvous` is missing
+      --> pointsman.toml:20:10
+       |
+    20 | policy = {}
+       |          ^^
+
+    error: `load` is no path
+      --> pointsman.toml:23:42
+       |
+    23 | policy = { adaptive = { probe = { path = "load", per_request = 0, timeout = "1s" } } }
+       |                                          ^^^^^^
+       |
+       = help: a path begins with `/`; spaces and the like are percent-encoded
+
+    error: 0 is out of range, 0.01 to 10
+      --> pointsman.toml:23:64
+       |
+    23 | policy = { adaptive = { probe = { path = "load", per_request = 0, timeout = "1s" } } }
+       |                                                                ^
+
+    error: `1s` is out of range, 3ms to 100ms
+      --> pointsman.toml:23:77
+       |
+    23 | policy = { adaptive = { probe = { path = "load", per_request = 0, timeout = "1s" } } }
+       |                                                                             ^^^^
+
+    error: `a&b` cannot be the name of a parameter
+      --> pointsman.toml:26:39
+       |
+    26 | policy = { maglev = { key = { query = "a&b" } } }
+       |                                       ^^^^^
+       |
+       = help: write it as it stands in a URL, between `?` or `&` and `=`
+    "##);
+}
+
+#[test]
+fn sessions_say_what_they_take() {
+    assert_snapshot!(mistakes(r#"
+secret.file = "/run/short"
+listeners.web.bind = ":8080"
+[pools.a]
+endpoints = ["10.0.0.1:80"]
+sticky = { cookie = "my route", mode = "lax" }
+[pools.b]
+endpoints = ["10.0.0.1:80"]
+sticky = { cookie = "route", key = { cookie = "JSESSIONID" }, sessions = 0, bounded_load = 0.5 }
+[pools.c]
+endpoints = ["10.0.0.1:80"]
+sticky = { idle = "1h" }
+[pools.d]
+endpoints = ["10.0.0.1:80"]
+sticky = { learn = { header = "X-Owner", cookie = "owner" } }
+[pools.e]
+endpoints = ["10.0.0.1:80"]
+sticky = { learn = "X-Owner" }
+"#), @r##"
+    error: the secret is too short to be one: 7 bytes, not 32
+     --> pointsman.toml:2:15
+      |
+    2 | secret.file = "/run/short"
+      |               ^^^^^^^^^^^^
+      |
+      = help: make one: head -c 32 /dev/urandom | base64 > /run/short
+
+    error: with several pools, routes say which takes what
+     --> pointsman.toml:4:8
+      |
+    4 | [pools.a]
+      |        ^
+      |
+      = help: add [[routes]] with pool = "…" for each pool
+
+    error: `my route` cannot be the name of a cookie
+     --> pointsman.toml:6:21
+      |
+    6 | sticky = { cookie = "my route", mode = "lax" }
+      |                     ^^^^^^^^^^
+      |
+      = help: a name has letters, digits, `-`, `_` and `.`; no space, no `=`
+
+    error: `lax` is no value of `mode`
+     --> pointsman.toml:6:40
+      |
+    6 | sticky = { cookie = "my route", mode = "lax" }
+      |                                        ^^^^^
+      |
+      = help: there are `fall_back`, `strict`
+
+    error: `cookie` and `key` exclude each other
+     --> pointsman.toml:9:36
+      |
+    9 | sticky = { cookie = "route", key = { cookie = "JSESSIONID" }, sessions = 0, bounded_load = 0.5 }
+      |                     -------        ^^^^^^^^^^^^^^^^^^^^^^^^^
+      |                     |
+      |                     the other one
+
+    error: 0 is out of range, 1 to 16777216
+     --> pointsman.toml:9:74
+      |
+    9 | sticky = { cookie = "route", key = { cookie = "JSESSIONID" }, sessions = 0, bounded_load = 0.5 }
+      |                                                                          ^
+
+    error: 0.5 is out of range, 1 to 100
+     --> pointsman.toml:9:92
+      |
+    9 | sticky = { cookie = "route", key = { cookie = "JSESSIONID" }, sessions = 0, bounded_load = 0.5 }
+      |                                                                                            ^^^
+
+    error: one of `cookie`, `key`, `learn` is missing
+      --> pointsman.toml:12:10
+       |
+    12 | sticky = { idle = "1h" }
+       |          ^^^^^^^^^^^^^^^
+
+    error: `header` and `cookie` exclude each other
+      --> pointsman.toml:15:51
+       |
+    15 | sticky = { learn = { header = "X-Owner", cookie = "owner" } }
+       |                               ---------           ^^^^^^^
+       |                               |
+       |                               the other one
+
+    error: expected a table, found a string
+      --> pointsman.toml:18:20
+       |
+    18 | sticky = { learn = "X-Owner" }
+       |                    ^^^^^^^^^
+    "##);
+    let without = "secret.file = 'gone'\n".to_owned() + &with_basics("");
+    assert_snapshot!(mistakes(&without), @r##"
+    error: cannot read gone: no such file
+     --> pointsman.toml:1:15
+      |
+    1 | secret.file = 'gone'
+      |               ^^^^^^
+      |
+      = help: make one: head -c 32 /dev/urandom | base64 > gone
+    "##);
+}
+
+#[test]
+fn checks_and_agents_say_whom_they_can_ask() {
+    assert_snapshot!(mistakes(r#"
+listeners.web.bind = ":8080"
+[pools.a]
+endpoints = ["10.0.0.1:80"]
+check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }
+agent = { tcp = "" }
+[pools.b]
+endpoints = ["10.0.0.1:80", "unix:/run/app.sock"]
+check = { tcp = { expect = "+PONG" }, body = "ok", port = 81 }
+agent = { http = "load", port = 9000 }
+[pools.c]
+endpoints = ["10.0.0.1:80"]
+check = { headers = {}, port = 0, tcp = "PING" }
+agent = { port = 9000, interval = "2" }
+[pools.d]
+endpoints = ["10.0.0.1:80"]
+agent = { http = "/load", tcp = "", port = 65536 }
+"#), @r##"
+    error: with several pools, routes say which takes what
+     --> pointsman.toml:3:8
+      |
+    3 | [pools.a]
+      |        ^
+      |
+      = help: add [[routes]] with pool = "…" for each pool
+
+    error: a check is either `http` or `tcp`
+     --> pointsman.toml:5:31
+      |
+    5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }
+      |                  -----        ^^^^^^^^^^^^^^^
+      |                  |
+      |                  the other one
+
+    error: `Host` cannot be set for a check
+     --> pointsman.toml:5:60
+      |
+    5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }
+      |                                                            ^^^^
+      |
+      = help: `host` beside `http` sets it
+
+    error: `X Y` cannot be the name of a header field
+     --> pointsman.toml:5:72
+      |
+    5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }
+      |                                                                        ^^^^^
+      |
+      = help: a name has letters, digits, `-`, `_` and `.`; no space, no colon
+
+    error: this cannot be the value of a header field
+     --> pointsman.toml:5:89
+      |
+    5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }
+      |                                                                                         ^^^^^
+      |
+      = help: a value is ASCII text, with no space around it and no line end
+
+    error: every answer contains an empty text
+     --> pointsman.toml:5:105
+      |
+    5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }
+      |                                                                                                         ^^
+      |
+      = help: leave the key out, or say what to look for
+
+    error: an agent that speaks TCP has a `port` of its own
+     --> pointsman.toml:6:17
+      |
+    6 | agent = { tcp = "" }
+      |                 ^^
+      |
+      = help: at the endpoint's own port, the application would answer
+
+    error: `body` is for HTTP checks
+     --> pointsman.toml:9:46
+      |
+    9 | check = { tcp = { expect = "+PONG" }, body = "ok", port = 81 }
+      |                                              ^^^^
+      |
+      = help: `tcp` has its own `send` and `expect`
+
+    error: endpoint `unix:/run/app.sock` has no ports
+     --> pointsman.toml:9:59
+      |
+    9 | check = { tcp = { expect = "+PONG" }, body = "ok", port = 81 }
+      |                                                           ^^
+      |
+      = help: leave `port` out for endpoints at Unix sockets
+
+    error: `load` is no path
+      --> pointsman.toml:10:18
+       |
+    10 | agent = { http = "load", port = 9000 }
+       |                  ^^^^^^
+       |
+       = help: a path begins with `/`; spaces and the like are percent-encoded
+
+    error: endpoint `unix:/run/app.sock` has no ports
+      --> pointsman.toml:10:33
+       |
+    10 | agent = { http = "load", port = 9000 }
+       |                                 ^^^^
+       |
+       = help: leave `port` out for endpoints at Unix sockets
+
+    error: `headers` is for HTTP checks
+      --> pointsman.toml:13:21
+       |
+    13 | check = { headers = {}, port = 0, tcp = "PING" }
+       |                     ^^
+       |
+       = help: `http = "/path"` makes it one
+
+    error: 0 is out of range, 1 to 65535
+      --> pointsman.toml:13:32
+       |
+    13 | check = { headers = {}, port = 0, tcp = "PING" }
+       |                                ^
+
+    error: expected a table, found a string
+      --> pointsman.toml:13:41
+       |
+    13 | check = { headers = {}, port = 0, tcp = "PING" }
+       |                                         ^^^^^^
+
+    error: one of `http`, `tcp` is missing
+      --> pointsman.toml:14:9
+       |
+    14 | agent = { port = 9000, interval = "2" }
+       |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    error: `http` and `tcp` exclude each other
+      --> pointsman.toml:17:33
+       |
+    17 | agent = { http = "/load", tcp = "", port = 65536 }
+       |                  -------        ^^
+       |                  |
+       |                  the other one
+
+    error: 65536 is out of range, 1 to 65535
+      --> pointsman.toml:17:44
+       |
+    17 | agent = { http = "/load", tcp = "", port = 65536 }
+       |                                            ^^^^^
+    "##);
+}
+
+#[test]
+fn limits_and_hedges_say_what_they_take() {
+    assert_snapshot!(mistakes(r#"
+zone = "eu 1a"
+listeners.web.bind = ":8080"
+[pools.app]
+endpoints = [{ address = "10.0.0.1:80", tier = 256 }, { address = "10.0.0.2:80", zone = "" }]
+outlier = { success_rate = { requests_min = 0, deviations = -1, below = "80" } }
+slow_start = { window = "10", aggression = 0 }
+feedback = { headers = "trust", full_on = ["200", "busy"] }
+concurrency = { min = 2000 }
+circuit = { requests = 0 }
+hedge = { after = "95%", min = "0s", budget = "0%" }
+panic = "50%"
+fail = "closed"
+[[routes]]
+pool = "app"
+retry = { timeout = "of" }
+hedge = "of"
+[[routes]]
+path = "/slow"
+pool = "app"
+slow_start = "of"
+"#), @r##"
+    error: `eu 1a` cannot be the name of a zone
+     --> pointsman.toml:2:8
+      |
+    2 | zone = "eu 1a"
+      |        ^^^^^^^
+      |
+      = help: a name has 1 to 64 letters, digits, `-`, `_` and `.`
+
+    error: 256 is out of range, 0 to 255
+     --> pointsman.toml:5:48
+      |
+    5 | endpoints = [{ address = "10.0.0.1:80", tier = 256 }, { address = "10.0.0.2:80", zone = "" }]
+      |                                                ^^^
+
+    error: `` cannot be the name of a zone
+     --> pointsman.toml:5:89
+      |
+    5 | endpoints = [{ address = "10.0.0.1:80", tier = 256 }, { address = "10.0.0.2:80", zone = "" }]
+      |                                                                                         ^^
+      |
+      = help: a name has 1 to 64 letters, digits, `-`, `_` and `.`
+
+    error: 0 is out of range, at least 1
+     --> pointsman.toml:6:45
+      |
+    6 | outlier = { success_rate = { requests_min = 0, deviations = -1, below = "80" } }
+      |                                             ^
+
+    error: -1 is out of range, 0 to 10
+     --> pointsman.toml:6:61
+      |
+    6 | outlier = { success_rate = { requests_min = 0, deviations = -1, below = "80" } }
+      |                                                             ^^
+
+    error: `80` is no share from "0%" to "100%"
+     --> pointsman.toml:6:73
+      |
+    6 | outlier = { success_rate = { requests_min = 0, deviations = -1, below = "80" } }
+      |                                                                         ^^^^
+
+    error: `10` is no duration such as "2s", "500ms" or "1h30m"
+     --> pointsman.toml:7:25
+      |
+    7 | slow_start = { window = "10", aggression = 0 }
+      |                         ^^^^
+
+    error: 0 is out of range, 0.1 to 10
+     --> pointsman.toml:7:44
+      |
+    7 | slow_start = { window = "10", aggression = 0 }
+      |                                            ^
+
+    error: `trust` is no value of `headers`
+     --> pointsman.toml:8:24
+      |
+    8 | feedback = { headers = "trust", full_on = ["200", "busy"] }
+      |                        ^^^^^^^
+      |
+      = help: there are `believe`, `ignore`
+
+    error: `200` does not say that an endpoint is full
+     --> pointsman.toml:8:44
+      |
+    8 | feedback = { headers = "trust", full_on = ["200", "busy"] }
+      |                                            ^^^^^
+      |
+      = help: there are statuses from 400 to 599, such as "503"
+
+    error: `busy` does not say that an endpoint is full
+     --> pointsman.toml:8:51
+      |
+    8 | feedback = { headers = "trust", full_on = ["200", "busy"] }
+      |                                                   ^^^^^^
+      |
+      = help: there are statuses from 400 to 599, such as "503"
+
+    error: the least limit is greater than the greatest
+     --> pointsman.toml:9:15
+      |
+    9 | concurrency = { min = 2000 }
+      |               ^^^^^^^^^^^^^^
+      |
+      = help: `min` is at most `max`, which is 1000
+
+    error: 0 is out of range, at least 1
+      --> pointsman.toml:10:24
+       |
+    10 | circuit = { requests = 0 }
+       |                        ^
+
+    error: `95%` is no quantile from "p50" to "p99.9"
+      --> pointsman.toml:11:19
+       |
+    11 | hedge = { after = "95%", min = "0s", budget = "0%" }
+       |                   ^^^^^
+
+    error: `0s` is no time at all
+      --> pointsman.toml:11:32
+       |
+    11 | hedge = { after = "95%", min = "0s", budget = "0%" }
+       |                                ^^^^
+
+    error: with a budget of 0% there are no copies
+      --> pointsman.toml:11:47
+       |
+    11 | hedge = { after = "95%", min = "0s", budget = "0%" }
+       |                                               ^^^^
+
+    error: `panic` and `fail = "closed"` contradict each other
+      --> pointsman.toml:12:9
+       |
+    12 | panic = "50%"
+       |         ^^^^^
+       |
+       = help: with few endpoints up, one tries those that are down and one refuses
+
+    error: `of` is no value of `hedge`
+      --> pointsman.toml:17:9
+       |
+    17 | hedge = "of"
+       |         ^^^^
+       |
+       = help: did you mean `off`?
+
+    error: unknown key `slow_start`
+      --> pointsman.toml:21:1
+       |
+    21 | slow_start = "of"
+       | ^^^^^^^^^^
+       |
+       = help: there are `hedge`, `host`, `listener`, `path`, `pool`, `retry`, `timeouts`, `trace`, `upgrades`
+    "##);
+    assert_snapshot!(mistakes(&with_basics("slow_start = 'of'")), @r##"
+    error: `of` is no duration such as "2s", "500ms" or "1h30m"
+     --> pointsman.toml:4:14
+      |
+    4 | slow_start = 'of'
+      |              ^^^^
+    "##);
+}
+
+#[test]
+fn what_sessions_and_zones_lack_is_a_warning() {
+    assert_snapshot!(warnings(&with_basics("sticky.cookie = 'route'")), @r##"
+    warning: without a `secret`, sessions move when Pointsman is restarted
+     --> pointsman.toml:4:17
+      |
+    4 | sticky.cookie = 'route'
+      |                 ^^^^^^^
+      |
+      = help: add `secret = { file = "secret" }` at the top, and make one: head -c 32 /dev/urandom | base64 > secret
+    "##);
+    let lonely = "zone = 'eu-1a'\n".to_owned() + &with_basics("");
+    assert_snapshot!(warnings(&lonely), @r##"
+    warning: no endpoint is in zone `eu-1a`
+     --> pointsman.toml:1:8
+      |
+    1 | zone = 'eu-1a'
+      |        ^^^^^^^
+      |
+      = help: `zone` of an endpoint says where it stands
+    "##);
+    assert_snapshot!(warnings(r#"
+listeners.web.bind = ":8080"
+pools.app.endpoints = [{ address = "10.0.0.1:80", zone = "eu-1a" }]
+"#), @r##"
+    warning: a zone is preferred by nobody
+     --> pointsman.toml:3:58
+      |
+    3 | pools.app.endpoints = [{ address = "10.0.0.1:80", zone = "eu-1a" }]
+      |                                                          ^^^^^^^
+      |
+      = help: `zone = "…"` at the top says where this process runs
     "##);
 }
 

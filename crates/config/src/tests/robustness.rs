@@ -11,6 +11,8 @@ const VALID: &str = r#"
 workers = 4
 admin = { bind = "127.0.0.1:9090" }
 access_log.sink = "stdout"
+zone = "eu-1a"
+secret = { file = "/etc/pointsman/secret" }
 
 [listeners.web]
 bind = ["0.0.0.0:8080", "unix:/run/app.sock"]
@@ -23,6 +25,26 @@ check = { http = "/healthz", expect = ["200", "300-399"], interval = "2s" }
 outlier = { ejected_max = "50%" }
 retry = { attempts = 1, on = ["connect", "502"], body = "64KiB" }
 queue = "off"
+agent = { tcp = "", port = 9000 }
+slow_start = { window = "10s", aggression = 1.5 }
+feedback = { headers = "believe", full_on = ["503"] }
+concurrency = "adaptive"
+circuit = { requests = 5000 }
+sticky = { cookie = "route", mode = "strict", bounded_load = 2 }
+hedge = { after = "p95", budget = "5%" }
+panic = "50%"
+
+[pools.cache]
+policy = { maglev = { key = { header = "x-user" }, bounded_load = 1.25 } }
+endpoints = [{ address = "10.0.0.21:3000", tier = 1, zone = "eu-1a" }]
+check = { tcp = { send = "PING", expect = "PONG" }, port = 81 }
+sticky = { learn = { cookie = "owner" } }
+
+[[routes]]
+path = "/static/"
+pool = "cache"
+retry = "off"
+hedge = "on"
 
 [[routes]]
 listener = "web"
