@@ -45,12 +45,14 @@ field_names! {
     Accept = "accept",
     Connection = "connection",
     ContentLength = "content-length",
+    EndpointLoadMetrics = "endpoint-load-metrics",
     Expect = "expect",
     Forwarded = "forwarded",
     Host = "host",
     KeepAlive = "keep-alive",
     MaxForwards = "max-forwards",
     ProxyConnection = "proxy-connection",
+    RetryAfter = "retry-after",
     Te = "te",
     Trailer = "trailer",
     TransferEncoding = "transfer-encoding",
@@ -59,7 +61,9 @@ field_names! {
     XForwardedFor = "x-forwarded-for",
     XForwardedHost = "x-forwarded-host",
     XForwardedProto = "x-forwarded-proto",
+    XLatencyUs = "x-latency-us",
     XRequestId = "x-request-id",
+    XRif = "x-rif",
 }
 
 /// For each length, where the names of that length stand in [`FieldName::KNOWN`]: most names are
@@ -79,8 +83,8 @@ const BY_LENGTH: [[Option<u8>; SAME_LENGTH_MAX]; LENGTH_MAX + 1] = {
     table
 };
 
-const LENGTH_MAX: usize = 17;
-const SAME_LENGTH_MAX: usize = 2;
+const LENGTH_MAX: usize = 21;
+const SAME_LENGTH_MAX: usize = 3;
 
 impl FieldName {
     /// The id of `name`, whatever its case.
@@ -106,6 +110,14 @@ impl FieldName {
             *to = if *from == b'_' { b'-' } else { *from };
         }
         Self::from_bytes(&dashed[..name.len()])
+    }
+
+    /// True for the fields by which an endpoint says how busy it is.
+    pub fn is_feedback(self) -> bool {
+        matches!(
+            self,
+            Self::EndpointLoadMetrics | Self::RetryAfter | Self::XLatencyUs | Self::XRif
+        )
     }
 
     /// True for the fields that are about one connection by definition (RFC 9110 §7.6.1).

@@ -143,6 +143,8 @@ pub struct ResponseHead {
     pub keep_alive_seconds: Option<u32>,
     /// The protocol named in `Upgrade`, for a 101.
     pub upgrade: Option<Span>,
+    /// True if any field says how busy the endpoint is: see [`FieldName::is_feedback`].
+    pub has_feedback: bool,
 }
 
 impl Default for ResponseHead {
@@ -157,6 +159,7 @@ impl Default for ResponseHead {
             keep_alive: true,
             keep_alive_seconds: None,
             upgrade: None,
+            has_feedback: false,
         }
     }
 }

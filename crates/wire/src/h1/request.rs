@@ -217,7 +217,9 @@ fn interpret(head: &mut RequestHead) -> Result<(), BadMessage> {
                 // `Content_Length`, `X_Forwarded_For`: ours is one name with these to some
                 // endpoints, so both must not arrive.
                 let name = field.name.of(bytes);
-                if FieldName::from_bytes_with_underscores(name) != FieldName::Other {
+                let dashed = FieldName::from_bytes_with_underscores(name);
+                // What only responses have means nothing here.
+                if dashed != FieldName::Other && !dashed.is_feedback() {
                     return Err(BadMessage::FieldName);
                 }
             }

@@ -96,6 +96,7 @@ fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> 
     let mut framing = Framing::default();
     let mut keep_alive_seconds = None;
     let mut upgrade = None;
+    let mut has_feedback = false;
     for index in 0..fields.len() {
         let field = fields[index];
         let value = field.value.of(bytes);
@@ -105,7 +106,7 @@ fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> 
             }
             FieldName::KeepAlive => keep_alive_seconds = read_keep_alive_timeout(value),
             FieldName::Upgrade => upgrade = Some(field.value),
-            _ => {}
+            id => has_feedback |= id.is_feedback(),
         }
     }
 
@@ -123,6 +124,7 @@ fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> 
         framing.connection.keep_alive(head.version) && head.body_length != BodyLength::UntilClose;
     head.keep_alive_seconds = keep_alive_seconds;
     head.upgrade = upgrade;
+    head.has_feedback = has_feedback;
     Ok(())
 }
 

@@ -364,6 +364,21 @@ fn http_1_0_closes_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_response_that_says_how_busy_the_endpoint_is_is_marked() {
+    for (field, is_feedback) in [
+        ("Endpoint-Load-Metrics: TEXT eps=1", true),
+        ("retry-after: 1", true),
+        ("X-Rif: 3", true),
+        ("x-latency-us: 3", true),
+        ("X-Riff: 3", false),
+    ] {
+        let wire = format!("HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: 0\r\n\r\n");
+        let head = response(Method::Get, wire.as_bytes()).unwrap();
+        assert_eq!(head.has_feedback, is_feedback, "{field}");
+    }
+}
+
+#[test]
 fn responses_that_could_be_read_in_two_ways_are_refused() {
     use BadMessage::*;
     let cases: &[(&str, BadMessage)] = &[
