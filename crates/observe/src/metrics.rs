@@ -113,7 +113,7 @@ pub struct PoolMetrics {
     pub retries: Counter,
     /// Extra attempts that the retry budget denied.
     pub retries_denied: Counter,
-    /// Picks made although every endpoint was down.
+    /// Picks of an endpoint that is down, as all or too many are.
     pub fail_open: Counter,
     /// Second copies of slow requests.
     pub hedges: Counter,
@@ -417,7 +417,7 @@ impl Page<'_> {
             ),
             (
                 "pointsman_pool_fail_open_total",
-                "Picks made although every endpoint was down.",
+                "Picks of a down endpoint, as all or too many are down.",
                 |pool| &pool.fail_open,
             ),
             (

@@ -21,6 +21,7 @@ pub(crate) struct Setup {
     pool: String,
     route: String,
     workers: Option<u32>,
+    top: String,
     more: String,
 }
 
@@ -85,6 +86,12 @@ impl Setup {
         self
     }
 
+    /// Adds keys at the top.
+    pub(crate) fn top(mut self, keys: &str) -> Self {
+        self.top += &format!("{keys}\n");
+        self
+    }
+
     /// Adds whole tables.
     pub(crate) fn more(mut self, tables: &str) -> Self {
         self.more += &format!("{tables}\n");
@@ -105,6 +112,7 @@ impl Setup {
         }
         format!(
             "workers = {}\n\
+             {}\
              [admin]\nbind = \"127.0.0.1:0\"\n\
              [access_log]\nsink = {{ file = \"{}\" }}\n\
              [listeners.web]\n{listener}\
@@ -112,6 +120,7 @@ impl Setup {
              [[routes]]\npool = \"app\"\n{}\
              {}",
             self.workers.unwrap_or(2),
+            self.top,
             log.display(),
             self.endpoints.join(", "),
             self.route,

@@ -10,6 +10,7 @@ mod endpoint_faults;
 mod failover;
 mod forwarding;
 mod harness;
+mod levels;
 mod lifecycle;
 mod limits;
 mod process;
