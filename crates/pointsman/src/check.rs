@@ -1,14 +1,13 @@
 //! `pointsman check`: every mistake in a config, and what it would serve.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use balance::{Check, CheckKind};
 use config::Snapshot;
 use pointsman::BindError;
 
 use crate::cli::CheckArguments;
+use crate::summary::summary;
 use crate::{BAD_CONFIG, admin, print, show};
 
 pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
@@ -51,53 +50,6 @@ fn taken_by_others(snapshot: &Snapshot) -> Vec<BindError> {
     errors
 }
 
-/// What would be served.
-fn summary(snapshot: &Snapshot) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    for listener in &snapshot.listeners {
-        let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
-        let _ = writeln!(
-            text,
-            "listener {} on {}",
-            listener.name,
-            addresses.join(", ")
-        );
-    }
-    for route in &snapshot.routes {
-        let pool = &snapshot.pools[route.pool].settings.name;
-        let _ = writeln!(text, "route {} to pool {pool}", route.name);
-    }
-    for pool in &snapshot.pools {
-        let settings = &pool.settings;
-        let check = check_text(&settings.check);
-        let _ = writeln!(
-            text,
-            "pool {}, {}, {check}",
-            settings.name, settings.policy.name
-        );
-        for endpoint in &pool.endpoints {
-            let _ = write!(text, "  endpoint {}", endpoint.name);
-            let address = endpoint.address.to_string();
-            if *endpoint.name != *address {
-                let _ = write!(text, " at {address}");
-            }
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn check_text(check: &Check) -> String {
-    let what = match &check.kind {
-        CheckKind::Off => return "not checked".to_owned(),
-        CheckKind::Tcp => "TCP connect".to_owned(),
-        CheckKind::TcpExpect { .. } => "TCP answer".to_owned(),
-        CheckKind::Http { path, .. } => format!("GET {path}"),
-    };
-    format!("checked every {:?} by {what}", check.interval)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -107,35 +59,9 @@ mod tests {
     use super::*;
 
     fn snapshot(text: &str) -> Snapshot {
-        let outside = Outside {
-            resolve: &|_| Ok(Vec::new()),
-            read: &|_| Ok(vec![b'x'; 32]),
-        };
-        config::parse("test.toml", text, outside)
+        config::parse("test.toml", text, Outside::SYSTEM)
             .expect("it is valid")
             .snapshot
-    }
-
-    #[test]
-    fn the_summary_names_what_would_be_served() {
-        let snapshot = snapshot(
-            r#"
-            listeners.web.bind = ":8080"
-            [pools.app]
-            endpoints = ["127.0.0.1:3001", { address = "127.0.0.1:3002", name = "blue" }]
-            check = "/healthz"
-            [[routes]]
-            host = "shop.example"
-            pool = "app""#,
-        );
-        let expected = "\
-listener web on 0.0.0.0:8080
-route shop.example to pool app
-pool app, least_request, checked every 2s by GET /healthz
-  endpoint 127.0.0.1:3001
-  endpoint blue at 127.0.0.1:3002
-";
-        assert_eq!(summary(&snapshot), expected);
     }
 
     #[test]

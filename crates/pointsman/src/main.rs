@@ -7,6 +7,7 @@ mod cli;
 mod run;
 
 mod check;
+mod summary;
 
 mod admin;
 mod status;

@@ -1,0 +1,295 @@
+//! What a config would serve, as `pointsman check` prints it: listeners, routes, pools with their
+//! endpoints, and whatever is not as by default.
+
+use std::fmt::Write;
+
+use balance::{
+    AgentKind, AgentSettings, Check, CheckKind, CircuitSettings, EndpointSettings, HashKey,
+    PolicySettings, PoolSettings, SlowStartSettings, StickyBy, StickySettings,
+};
+use config::{Pool, Route, Snapshot};
+
+/// A line for each thing that would be served. Endpoints are indented, and so is what is set for
+/// their pool.
+pub(crate) fn summary(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    for listener in &snapshot.listeners {
+        let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+        line(
+            &mut text,
+            format_args!("listener {} on {}", listener.name, addresses.join(", ")),
+        );
+    }
+    for route in &snapshot.routes {
+        let pool = &snapshot.pools[route.pool].settings.name;
+        let facts = joined(route_facts(route));
+        line(
+            &mut text,
+            format_args!("route {} to pool {pool}{facts}", route.name),
+        );
+    }
+    for Pool {
+        settings,
+        endpoints,
+        ..
+    } in &snapshot.pools
+    {
+        let policy = policy_text(&settings.policy);
+        let check = check_text(&settings.check);
+        line(
+            &mut text,
+            format_args!("pool {}, {policy}, {check}", settings.name),
+        );
+        let facts = pool_facts(settings);
+        if !facts.is_empty() {
+            line(&mut text, format_args!("  {}", facts.join(", ")));
+        }
+        for endpoint in endpoints {
+            let facts = joined(endpoint_facts(endpoint));
+            line(
+                &mut text,
+                format_args!("  endpoint {}{facts}", named_address(endpoint)),
+            );
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// Facts behind something else.
+fn joined(facts: Vec<String>) -> String {
+    facts.into_iter().map(|fact| format!(", {fact}")).collect()
+}
+
+fn route_facts(route: &Route) -> Vec<String> {
+    let retry = (route.retry.attempts == 0).then(|| "never retried".to_owned());
+    let hedge = route.hedge.map(|hedge| {
+        // As it was written: a tenth of a percent is the finest.
+        let percent = (hedge.quantile * 1000.0).round() / 10.0;
+        format!("hedged after p{percent} up to {}%", hedge.budget_percent)
+    });
+    retry.into_iter().chain(hedge).collect()
+}
+
+fn policy_text(policy: &PolicySettings) -> String {
+    let mut text = policy.name.to_owned();
+    let is_hash = balance::POLICIES
+        .iter()
+        .any(|kind| kind.name == policy.name && kind.has_key);
+    if is_hash {
+        let _ = write!(text, " by {}", key_text(&policy.key));
+    }
+    if let Some(bound) = policy.bounded_load {
+        let _ = write!(text, " up to {bound} × a fair share");
+    }
+    if let Some(probe) = &policy.load_probe {
+        let _ = write!(text, " with probes of {}", probe.path);
+    }
+    text
+}
+
+fn key_text(key: &HashKey) -> String {
+    match key {
+        HashKey::ClientIp => "client address".into(),
+        HashKey::Path => "path".into(),
+        HashKey::Header(name) => format!("header {name}"),
+        HashKey::Cookie(name) => format!("cookie {name}"),
+        HashKey::Query(name) => format!("query parameter {name}"),
+    }
+}
+
+fn check_text(check: &Check) -> String {
+    let what = match &check.kind {
+        CheckKind::Off => return "not checked".to_owned(),
+        CheckKind::Tcp => "TCP connect".to_owned(),
+        CheckKind::TcpExpect { .. } => "TCP answer".to_owned(),
+        CheckKind::Http { path, .. } => format!("GET {path}"),
+    };
+    let port = port_text(check.port);
+    format!("checked every {:?} by {what}{port}", check.interval)
+}
+
+fn port_text(port: Option<u16>) -> String {
+    port.map(|port| format!(" on port {port}"))
+        .unwrap_or_default()
+}
+
+/// What is not as by default.
+fn pool_facts(settings: &PoolSettings) -> Vec<String> {
+    let mut facts = Vec::new();
+    facts.extend(settings.zone.as_ref().map(|zone| format!("zone {zone}")));
+    facts.extend(settings.sticky.as_ref().map(sticky_text));
+    facts.extend(settings.agent.as_ref().map(agent_text));
+    if settings.outlier.consecutive.is_none() && settings.outlier.success_rate.is_none() {
+        facts.push("no passive checks".into());
+    }
+    match &settings.slow_start {
+        None => facts.push("no slow start".into()),
+        Some(ramp) if *ramp == SlowStartSettings::default() => {}
+        Some(ramp) => facts.push(format!("slow start of {:?}", ramp.window)),
+    }
+    if !settings.feedback.headers {
+        facts.push("load reports ignored".into());
+    }
+    facts.extend(settings.concurrency.map(|limits| {
+        let (min, max) = (limits.min, limits.max);
+        format!("adaptive limits of {min} to {max} requests an endpoint")
+    }));
+    let CircuitSettings {
+        connections,
+        requests,
+    } = settings.circuit;
+    facts.extend(connections.map(|max| format!("at most {max} connections")));
+    facts.extend(requests.map(|max| format!("at most {max} requests")));
+    if settings.panic_percent > 0 {
+        facts.push(format!("health ignored below {}%", settings.panic_percent));
+    }
+    if settings.fail_closed {
+        facts.push("refuses when all are down".into());
+    }
+    facts
+}
+
+fn sticky_text(sticky: &StickySettings) -> String {
+    let by = match &sticky.by {
+        StickyBy::Cookie(name) => format!("our cookie {name}"),
+        StickyBy::Key(key) => key_text(key),
+        StickyBy::Learned(key) => format!("{} that an endpoint sets", key_text(key)),
+    };
+    let mode = if sticky.is_strict { "strict " } else { "" };
+    format!("{mode}sessions by {by}")
+}
+
+fn agent_text(agent: &AgentSettings) -> String {
+    let what = match &agent.kind {
+        AgentKind::Http { path } => format!("GET {path}"),
+        AgentKind::Tcp { .. } => "TCP".to_owned(),
+    };
+    let port = port_text(agent.port);
+    format!("agent asked every {:?} by {what}{port}", agent.interval)
+}
+
+fn endpoint_facts(endpoint: &EndpointSettings) -> Vec<String> {
+    let mut facts = Vec::new();
+    if endpoint.weight != 1 {
+        facts.push(format!("weight {}", endpoint.weight));
+    }
+    if endpoint.tier > 0 {
+        facts.push(format!("tier {}", endpoint.tier));
+    }
+    facts.extend(endpoint.zone.as_ref().map(|zone| format!("zone {zone}")));
+    let max = endpoint.max_requests;
+    facts.extend(max.map(|max| format!("at most {max} requests")));
+    facts
+}
+
+fn named_address(endpoint: &EndpointSettings) -> String {
+    let (name, address) = (&endpoint.name, endpoint.address.to_string());
+    if **name == *address {
+        address
+    } else {
+        format!("{name} at {address}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Outside;
+
+    use super::*;
+
+    fn summary_of(text: &str) -> String {
+        let outside = Outside {
+            resolve: &|_| Ok(Vec::new()),
+            read: &|_| Ok(vec![b'x'; 32]),
+        };
+        let loaded = config::parse("test.toml", text, outside).expect("it is valid");
+        summary(&loaded.snapshot)
+    }
+
+    #[test]
+    fn the_summary_names_what_would_be_served() {
+        let text = summary_of(
+            r#"
+            listeners.web.bind = ":8080"
+            [pools.app]
+            endpoints = ["127.0.0.1:3001", { address = "127.0.0.1:3002", name = "blue" }]
+            check = "/healthz"
+            [[routes]]
+            host = "shop.example"
+            pool = "app""#,
+        );
+        let policy = balance::DEFAULT_POLICY;
+        let expected = format!(
+            "\
+listener web on 0.0.0.0:8080
+route shop.example to pool app
+pool app, {policy}, checked every 2s by GET /healthz
+  endpoint 127.0.0.1:3001
+  endpoint blue at 127.0.0.1:3002
+"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_summary_says_what_is_not_as_by_default() {
+        let text = summary_of(
+            r#"
+            zone = "eu-1a"
+            secret.file = "secret"
+            listeners.web.bind = ":8080"
+            [pools.app]
+            endpoints = [
+                { address = "127.0.0.1:3001", zone = "eu-1a" },
+                { address = "127.0.0.1:3002", weight = 2, tier = 1, max_requests = 100 },
+            ]
+            policy = { maglev = { key = { header = "X-User" }, bounded_load = 1.25 } }
+            check = { tcp = { expect = "220 " }, port = 81 }
+            agent = { tcp = "", port = 9000 }
+            sticky = { cookie = "route", mode = "strict" }
+            outlier = "off"
+            slow_start = "30s"
+            feedback = "off"
+            concurrency = "adaptive"
+            circuit = { connections = 100, requests = 200 }
+            retry = "off"
+            hedge = { after = "p99.9" }
+            panic = "50%"
+            [pools.learned]
+            endpoints = ["127.0.0.1:3003"]
+            policy = "first"
+            check = "off"
+            agent = { http = "/load" }
+            sticky = { learn = { cookie = "owner" } }
+            slow_start = "off"
+            fail = "closed"
+            [[routes]]
+            pool = "app"
+            [[routes]]
+            path = "/learned"
+            pool = "learned""#,
+        );
+        let expected = "\
+listener web on 0.0.0.0:8080
+route default to pool app, never retried, hedged after p99.9 up to 5%
+route /learned to pool learned
+pool app, maglev by header x-user up to 1.25 × a fair share, checked every 2s by TCP answer on port 81
+  zone eu-1a, strict sessions by our cookie route, agent asked every 2s by TCP on port 9000, \
+no passive checks, slow start of 30s, load reports ignored, \
+adaptive limits of 1 to 1000 requests an endpoint, at most 100 connections, at most 200 requests, \
+health ignored below 50%
+  endpoint 127.0.0.1:3001, zone eu-1a
+  endpoint 127.0.0.1:3002, weight 2, tier 1, at most 100 requests
+pool learned, first, not checked
+  zone eu-1a, sessions by cookie owner that an endpoint sets, agent asked every 2s by GET /load, \
+no slow start, refuses when all are down
+  endpoint 127.0.0.1:3003
+";
+        assert_eq!(text, expected);
+    }
+}
