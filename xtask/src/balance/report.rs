@@ -74,8 +74,7 @@ impl Report {
                 of(|run| run.p99_ms),
                 of(|run| run.p999_ms),
                 of(failed_share) * 100.0,
-                self.ratio(scenario, peer)
-                    .map_or("–".to_owned(), |ratio| format!("{ratio:.2}")),
+                ratio_text(self.ratios(scenario, peer)),
                 self.notes(scenario, peer).join("; "),
             );
         }
@@ -92,23 +91,16 @@ impl Report {
             .map(|run| &run.outcome)
     }
 
-    fn figures(
-        &self,
-        scenario: &Scenario,
-        peer: &str,
-        figure: impl Fn(&Outcome) -> f64,
-    ) -> Vec<f64> {
+    fn figures(&self, scenario: &Scenario, peer: &str, figure: fn(&Outcome) -> f64) -> Vec<f64> {
         self.outcomes(scenario, peer).map(figure).collect()
     }
 
-    /// The median over rounds of p99 against the baseline's in the same round.
-    fn ratio(&self, scenario: &Scenario, peer: &str) -> Option<f64> {
+    /// For each round p99 against the baseline's; empty without the baseline.
+    fn ratios(&self, scenario: &Scenario, peer: &str) -> Vec<f64> {
         let own = self.outcomes(scenario, peer);
-        let ratios: Vec<f64> = own
-            .zip(self.outcomes(scenario, BASELINE))
+        own.zip(self.outcomes(scenario, BASELINE))
             .map(|(own, baseline)| own.p99_ms / baseline.p99_ms)
-            .collect();
-        (!ratios.is_empty()).then(|| median(ratios))
+            .collect()
     }
 
     /// How Pointsman stands to its bar; `None` if it or the baseline was not measured.
@@ -117,7 +109,11 @@ impl Report {
         let of = |figure: fn(&Outcome) -> f64| median(self.figures(scenario, JUDGED, figure));
         Some(match scenario.bar {
             Bar::Ratio(bar) => {
-                let ratio = self.ratio(scenario, JUDGED)?;
+                let ratios = self.ratios(scenario, JUDGED);
+                if ratios.is_empty() {
+                    return None;
+                }
+                let ratio = median(ratios);
                 Verdict {
                     is_met: ratio <= bar,
                     text: format!("p99 is {ratio:.2} of {BASELINE}'s, at most {bar:.2} is wanted"),
@@ -209,6 +205,17 @@ impl Report {
     }
 }
 
+/// The median, and from where to where it goes if there are several.
+fn ratio_text(ratios: Vec<f64>) -> String {
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = ratios.iter().copied().fold(0.0, f64::max);
+    match ratios.len() {
+        0 => "–".to_owned(),
+        1 => format!("{most:.2}"),
+        _ => format!("{:.2} ({least:.2}–{most:.2})", median(ratios)),
+    }
+}
+
 fn failed_share(run: &Outcome) -> f64 {
     run.failed as f64 / run.due.max(1) as f64
 }
@@ -217,3 +224,70 @@ fn failed_share(run: &Outcome) -> f64 {
 const LATENESS_MS_MAX: f64 = 0.5;
 /// Latencies here are milliseconds of waiting: a few percent of a CPU do not show.
 const OTHERS_SHARE_MAX: f64 = 0.15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::scenario::SCENARIOS;
+
+    /// A report of these rounds: p99 of Pointsman, and of the baseline where it was measured.
+    fn report(scenario: &Scenario, rounds: &[(f64, Option<f64>)]) -> Report {
+        let mut report = Report {
+            peers: vec![JUDGED.to_owned(), BASELINE.to_owned()],
+            runs: Vec::new(),
+        };
+        for (round, &(judged, baseline)) in rounds.iter().enumerate() {
+            let peers = [(JUDGED, Some(judged)), (BASELINE, baseline)];
+            for (peer, p99_ms) in peers.into_iter().filter_map(|(peer, ms)| Some((peer, ms?))) {
+                report.add(Run {
+                    scenario: scenario.name,
+                    peer: peer.to_owned(),
+                    round,
+                    requests_per_second: 0.0,
+                    outcome: Outcome {
+                        p99_ms,
+                        due: 1000,
+                        failed: 5,
+                        endpoint_shares: vec![0.125; ENDPOINTS],
+                        ..Outcome::default()
+                    },
+                });
+            }
+        }
+        report
+    }
+
+    fn named(name: &str) -> &'static Scenario {
+        let mut scenarios = SCENARIOS.iter();
+        scenarios.find(|scenario| scenario.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_rounds_and_must_not_exceed_its_bar() {
+        let scenario = named("antagonist");
+        // The ratio of the medians would be 0.6.
+        let rounds = [
+            (50.0, Some(100.0)),
+            (60.0, Some(50.0)),
+            (100.0, Some(200.0)),
+        ];
+        assert_eq!(
+            median(report(scenario, &rounds).ratios(scenario, JUDGED)),
+            0.5
+        );
+        for (p99_ms, is_met) in [(65.0, true), (66.0, false)] {
+            let report = report(scenario, &[(p99_ms, Some(100.0))]);
+            assert_eq!(report.is_right(&[scenario]), is_met);
+            assert_eq!(report.table(scenario).contains("MISS"), !is_met);
+        }
+    }
+
+    #[test]
+    fn without_the_baseline_only_what_does_not_need_it_is_judged() {
+        let scenario = named("antagonist");
+        assert!(report(scenario, &[(1e3, None)]).verdict(scenario).is_none());
+        // 5 of 1000 are not less than 0.5 %.
+        let scenario = named("sinkhole");
+        assert!(!report(scenario, &[(1.0, None)]).is_right(&[scenario]));
+    }
+}
