@@ -80,7 +80,7 @@ impl Round {
         let settings = pool.settings.policy.load_probe.clone()?;
         Some(Self {
             settings,
-            picks: pool.picks(),
+            picks: 0,
             credit: 0.0,
             slots: pool.endpoints.iter().map(|_| Slot::default()).collect(),
             pool: Arc::clone(pool),

@@ -68,6 +68,7 @@ fn status_shows_every_endpoint_with_its_health_and_its_past() {
             "availability": "up",
             "state": "up",
             "ejected": false,
+            "agent_down": false,
             "load": "normal",
             "since": null,
             "probe_successes_in_row": null,

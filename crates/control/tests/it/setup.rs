@@ -12,7 +12,9 @@ use balance::{
     OutlierSettings, Pool, PoolSettings, StatusRange,
 };
 use control::{Control, ControlInput, ListenerView};
-use observe::{Blame, EventFormat, Events, OutcomeShape, PoolShape, Registry, Shape, WorkerMetrics};
+use observe::{
+    Blame, EventFormat, Events, OutcomeShape, PoolShape, Registry, Shape, WorkerMetrics,
+};
 use testkit::{Client, Response, poll_until};
 use tokio::sync::mpsc;
 

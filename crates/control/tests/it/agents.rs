@@ -1,0 +1,215 @@
+//! Agents that say how busy an endpoint is, and what is wanted of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use balance::{AdminState, AgentKind, AgentSettings, Availability, CheckKind, LoadWord, Pool};
+use testkit::{Endpoint, Reply, Script, Step, poll_until};
+
+use crate::setup::{LIMIT, Setup, http, pool};
+
+const INTERVAL: Duration = Duration::from_millis(60);
+
+/// An agent that says `words` to whoever connects, until it is told to say something else.
+struct TcpAgent {
+    words: Arc<std::sync::Mutex<String>>,
+    endpoint: Endpoint,
+}
+
+impl TcpAgent {
+    fn start(words: &str) -> Self {
+        let words = Arc::new(std::sync::Mutex::new(words.to_owned()));
+        let said = Arc::clone(&words);
+        let steps = move |_| vec![Step::Send(said.lock().unwrap().clone().into()), Step::Close];
+        let script = Script::new(|_| Reply::hang()).on_connect(steps);
+        let endpoint = Endpoint::with_script(script);
+        Self { words, endpoint }
+    }
+
+    fn say(&self, words: &str) {
+        words.clone_into(&mut self.words.lock().unwrap());
+    }
+
+    fn pool(&self, name: &str, kind: CheckKind, endpoint: &Endpoint) -> Arc<Pool> {
+        let tcp = AgentKind::Tcp { send: [].into() };
+        with_agent(name, kind, tcp, endpoint.address(), self.endpoint.address())
+    }
+}
+
+fn with_agent(
+    name: &str,
+    check: CheckKind,
+    kind: AgentKind,
+    endpoint: SocketAddr,
+    agent: SocketAddr,
+) -> Arc<Pool> {
+    let mut pool = pool(name, check, &[endpoint]);
+    Arc::get_mut(&mut pool).unwrap().settings.agent = Some(AgentSettings {
+        kind,
+        port: Some(agent.port()),
+        interval: INTERVAL,
+        timeout: Duration::from_secs(1),
+    });
+    pool
+}
+
+#[test]
+fn an_agent_drains_its_endpoint_and_makes_it_ready_again() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = TcpAgent::start("ready\n");
+    let setup = Setup::start(vec![agent.pool("app", CheckKind::Off, &endpoint)]);
+    let state = || setup.pools[0].endpoints[0].admin_state();
+    for (word, awaited) in [
+        ("drain", AdminState::Drain),
+        ("maint", AdminState::Maintenance),
+        ("up 100%", AdminState::Maintenance),
+        ("ready", AdminState::Ready),
+    ] {
+        agent.say(&format!("{word}\n"));
+        let asked = agent.endpoint.connection_count() + 2;
+        poll_until(word, LIMIT, || agent.endpoint.connection_count() >= asked);
+        poll_until(word, LIMIT, || state() == awaited);
+    }
+    let told: Vec<_> = setup.events();
+    let changes = ["ready → drain", "drain → maint", "maint → ready"];
+    let name = format!("endpoint app/{}", endpoint.address());
+    let expected = changes.map(|change| format!("{name} {change}: admin state by its agent"));
+    assert_eq!(told, expected, "each change is told once");
+}
+
+#[test]
+fn an_agent_sets_weight_and_bound_and_may_take_them_back() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = TcpAgent::start("50% maxconn:7\n");
+    let setup = Setup::start(vec![agent.pool("app", CheckKind::Off, &endpoint)]);
+    let pool = &setup.pools[0];
+    let weight = || pool.weight(0, Instant::now());
+    let bound = || pool.endpoints[0].in_flight_max();
+    poll_until("half the weight", LIMIT, || weight() == 0.5);
+    poll_until("a bound of 7", LIMIT, || bound() == Some(7));
+    agent.say("weight:2, maxconn:0 # as you like\n");
+    poll_until("twice the weight", LIMIT, || weight() == 2.0);
+    poll_until("the configured bound", LIMIT, || bound() == Some(100));
+    setup.await_event("100% → 50%: weight by its agent");
+    setup.await_event("50% → 2: weight by its agent");
+    setup.await_event("as configured → 7: max requests by its agent");
+    setup.await_event("7 → as configured: max requests by its agent");
+}
+
+#[test]
+fn an_agent_takes_its_endpoint_out_and_only_the_agent_brings_it_back() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = TcpAgent::start("up\n");
+    let setup = Setup::start(vec![agent.pool("app", http(), &endpoint)]);
+    setup.await_availability(0, 0, Availability::Up);
+    agent.say("down # the disk is full\n");
+    setup.await_event("up → agent_down: agent down (agent says down)");
+    assert_eq!(setup.availability(0, 0), Availability::Down);
+    let probes = endpoint.request_count() + 3;
+    poll_until("good probes", LIMIT, || endpoint.request_count() >= probes);
+    assert_eq!(setup.availability(0, 0), Availability::Down);
+    agent.say("up\n");
+    setup.await_event("agent_down → up: agent up (agent says up)");
+    assert_eq!(setup.availability(0, 0), Availability::Up);
+}
+
+#[test]
+fn an_agent_that_says_up_does_not_outvote_a_failing_check() {
+    let endpoint = Endpoint::start(|_| Reply::status(500));
+    let agent = TcpAgent::start("up ready 100%\n");
+    let setup = Setup::start(vec![agent.pool("app", http(), &endpoint)]);
+    setup.await_availability(0, 0, Availability::Down);
+    let asked = agent.endpoint.connection_count() + 3;
+    poll_until("questions", LIMIT, || {
+        agent.endpoint.connection_count() >= asked
+    });
+    assert_eq!(setup.availability(0, 0), Availability::Down);
+}
+
+#[test]
+fn an_agent_that_falls_silent_changes_nothing_and_is_told_of_once() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = TcpAgent::start("drain 25%\n");
+    let setup = Setup::start(vec![agent.pool("app", CheckKind::Off, &endpoint)]);
+    let state = || setup.pools[0].endpoints[0].admin_state();
+    poll_until("draining", LIMIT, || state() == AdminState::Drain);
+    agent.endpoint.stop_listening();
+    setup.await_event("ok → connection refused: answer by its agent");
+    assert_eq!(setup.availability(0, 0), Availability::Up);
+    assert_eq!(state(), AdminState::Drain);
+    agent.endpoint.listen_again();
+    setup.await_event("connection refused → ok: answer by its agent");
+    let told = |text: &str| {
+        setup
+            .events()
+            .iter()
+            .filter(|event| event.contains(text))
+            .count()
+    };
+    assert_eq!(told("answer by its agent"), 2, "{:?}", setup.events());
+}
+
+#[test]
+fn an_http_agent_makes_an_endpoint_busy_until_it_says_otherwise_or_nothing() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = Endpoint::start(|_| Reply::ok("150%\n"));
+    let kind = AgentKind::Http {
+        path: "/load?of=app".into(),
+    };
+    let pool = with_agent("app", http(), kind, endpoint.address(), agent.address());
+    let setup = Setup::start(vec![pool]);
+    let word = || setup.pools[0].load_word(0, Instant::now());
+    setup.await_availability(0, 0, Availability::Up);
+    poll_until("busy", LIMIT, || word() == LoadWord::Busy);
+    assert_eq!(setup.pools[0].utilization(0, Instant::now()), Some(1.5));
+    let request = agent.requests().remove(0);
+    assert_eq!(request.head.word(1), "/load?of=app");
+    assert!(
+        request
+            .head
+            .field("user-agent")
+            .unwrap()
+            .ends_with(" agent-check")
+    );
+
+    agent.set_script(|_| Reply::ok(r#"{"utilization": 0.5}"#));
+    poll_until("normal", LIMIT, || word() == LoadWord::Normal);
+    assert_eq!(setup.pools[0].utilization(0, Instant::now()), Some(0.5));
+
+    agent.set_script(|_| Reply::ok("2.0"));
+    poll_until("busy again", LIMIT, || word() == LoadWord::Busy);
+    // A report without a new one is good for three intervals.
+    agent.set_script(|_| Reply::status(500));
+    poll_until("nothing known", LIMIT, || word() == LoadWord::Normal);
+    assert_eq!(setup.pools[0].utilization(0, Instant::now()), None);
+    assert_eq!(
+        setup.availability(0, 0),
+        Availability::Up,
+        "busy is not down"
+    );
+    setup.await_event("ok → unexpected status 500: answer by its agent");
+}
+
+#[test]
+fn one_agent_is_asked_once_for_all_pools_and_obeyed_in_all() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = TcpAgent::start("drain\n");
+    let names = ["a", "b", "c"];
+    let pools = names.map(|name| agent.pool(name, CheckKind::Off, &endpoint));
+    let began = Instant::now();
+    let setup = Setup::start(pools.to_vec());
+    for pool in &setup.pools {
+        let endpoint = &pool.endpoints[0];
+        poll_until("draining", LIMIT, || {
+            endpoint.admin_state() == AdminState::Drain
+        });
+    }
+    poll_until("some questions", LIMIT, || {
+        agent.endpoint.connection_count() >= 9
+    });
+    // Three would ask three times as often as one may: every 54 ms, and soon after the first.
+    let most = 2 + began.elapsed().as_millis() / 54;
+    let asked = agent.endpoint.connection_count() as u128;
+    assert!(asked <= most, "asked {asked} times where {most} are due");
+}
