@@ -44,11 +44,16 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
     }
 
     type Of = fn(&Row<'_>) -> u32;
-    let gauges: [(&str, &str, Of); 2] = [
+    let gauges: [(&str, &str, Of); 3] = [
         (
             "pointsman_endpoint_ejected",
             "1 while live failures keep the endpoint out of rotation.",
             |row| row.watched.health.is_ejected().into(),
+        ),
+        (
+            "pointsman_endpoint_agent_down",
+            "1 while the endpoint's agent says that it is down.",
+            |row| row.watched.health.is_agent_down().into(),
         ),
         (
             "pointsman_endpoint_requests_in_flight",

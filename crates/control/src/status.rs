@@ -56,6 +56,7 @@ struct EndpointStatus {
     availability: &'static str,
     state: &'static str,
     ejected: bool,
+    agent_down: bool,
     load: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     utilization: Option<f32>,
@@ -153,6 +154,7 @@ impl EndpointStatus {
             availability: availability_word(endpoint.availability()),
             state: watched.health.state().as_str(),
             ejected: watched.health.is_ejected(),
+            agent_down: watched.health.is_agent_down(),
             load: pool.load_word(index, now).as_str(),
             utilization: pool.utilization(index, now),
             sessions: sessions(pool, index, now),

@@ -34,16 +34,29 @@ pub(crate) struct PoolStatus {
     pub(crate) name: String,
     pub(crate) policy: String,
     pub(crate) requests_queued: u32,
+    pub(crate) retries: u64,
+    pub(crate) hedges: u64,
+    pub(crate) hedges_won: u64,
     pub(crate) endpoints: Vec<EndpointStatus>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct EndpointStatus {
     pub(crate) name: String,
+    pub(crate) tier: u8,
+    pub(crate) zone: Option<String>,
+    pub(crate) effective_weight: f64,
+    pub(crate) slow_start: Option<f64>,
+    pub(crate) max_requests: Option<u32>,
     pub(crate) requests_in_flight: u32,
     pub(crate) requests: u64,
+    pub(crate) admin_state: String,
     pub(crate) state: String,
     pub(crate) ejected: bool,
+    pub(crate) agent_down: bool,
+    pub(crate) load: String,
+    pub(crate) utilization: Option<f64>,
+    pub(crate) sessions: Option<usize>,
     pub(crate) last_probe: Option<ProbeStatus>,
     /// Newest first.
     pub(crate) transitions: Vec<TransitionStatus>,

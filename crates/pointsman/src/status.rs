@@ -34,6 +34,12 @@ fn render(status: &Status) -> String {
         if pool.requests_queued > 0 {
             let _ = write!(text, ", {} requests queued", pool.requests_queued);
         }
+        if pool.retries > 0 {
+            let _ = write!(text, ", {} retries", pool.retries);
+        }
+        if pool.hedges > 0 {
+            let _ = write!(text, ", {} hedges ({} won)", pool.hedges, pool.hedges_won);
+        }
         text.push('\n');
     }
     text.push('\n');
@@ -48,10 +54,12 @@ fn render(status: &Status) -> String {
     text + &table(&rows)
 }
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 9] = [
     "POOL",
     "ENDPOINT",
     "STATE",
+    "LOAD",
+    "WEIGHT",
     "IN FLIGHT",
     "REQUESTS",
     "LAST CHECK",
@@ -59,16 +67,20 @@ const HEAD: [&str; 7] = [
 ];
 
 /// Columns of numbers.
-const RIGHT: [usize; 2] = [3, 4];
+const RIGHT: [usize; 3] = [4, 5, 6];
 
-fn row(pool: &str, endpoint: &EndpointStatus) -> [String; 7] {
-    let ejected = if endpoint.ejected { ", ejected" } else { "" };
+fn row(pool: &str, endpoint: &EndpointStatus) -> [String; 9] {
     let probe = endpoint.last_probe.as_ref();
     [
         pool.to_owned(),
-        endpoint.name.clone(),
-        format!("{}{ejected}", endpoint.state),
-        endpoint.requests_in_flight.to_string(),
+        name_text(endpoint),
+        state_text(endpoint),
+        load_text(endpoint),
+        weight_text(endpoint.effective_weight),
+        match endpoint.max_requests {
+            Some(max) => format!("{} of {max}", endpoint.requests_in_flight),
+            None => endpoint.requests_in_flight.to_string(),
+        },
         endpoint.requests.to_string(),
         probe.map_or("none".to_owned(), probe_text),
         endpoint
@@ -76,6 +88,51 @@ fn row(pool: &str, endpoint: &EndpointStatus) -> [String; 7] {
             .first()
             .map_or("none".to_owned(), transition_text),
     ]
+}
+
+/// With what sets it apart from the others of its pool.
+fn name_text(endpoint: &EndpointStatus) -> String {
+    let tier = (endpoint.tier > 0).then(|| format!("tier {}", endpoint.tier));
+    let zone = endpoint.zone.as_ref().map(|zone| format!("zone {zone}"));
+    let marks: Vec<_> = tier.into_iter().chain(zone).collect();
+    match marks[..] {
+        [] => endpoint.name.clone(),
+        _ => format!("{} ({})", endpoint.name, marks.join(", ")),
+    }
+}
+
+/// What checks say, and all that keeps it from its share.
+fn state_text(endpoint: &EndpointStatus) -> String {
+    let mut text = endpoint.state.clone();
+    if endpoint.ejected {
+        text += ", ejected";
+    }
+    if endpoint.agent_down {
+        text += ", down by its agent";
+    }
+    if let Some(part) = endpoint.slow_start {
+        let _ = write!(text, ", slow start {:.0} %", part * 100.0);
+    }
+    if endpoint.admin_state != "ready" {
+        let _ = write!(text, ", {}", endpoint.admin_state);
+    }
+    if let Some(sessions) = endpoint.sessions {
+        let _ = write!(text, ", {sessions} sessions");
+    }
+    text
+}
+
+fn load_text(endpoint: &EndpointStatus) -> String {
+    match endpoint.utilization {
+        Some(utilization) => format!("{} ({:.0} %)", endpoint.load, utilization * 100.0),
+        None => endpoint.load.clone(),
+    }
+}
+
+/// Up to two decimals, as many as there are.
+fn weight_text(weight: f64) -> String {
+    let text = format!("{weight:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn probe_text(probe: &ProbeStatus) -> String {
@@ -140,16 +197,20 @@ mod tests {
     const BODY: &str = r#"{
         "version": "0.1.0", "uptime_seconds": 200.5, "workers": 2,
         "listeners": [{"name": "web", "addresses": ["0.0.0.0:8080", "[::]:8080"]}],
-        "pools": [{"name": "app", "policy": "least_request", "requests_queued": 3, "endpoints": [
-            {"name": "127.0.0.1:3001", "address": "127.0.0.1:3001", "weight": 1,
-             "requests_in_flight": 12, "requests": 123456, "availability": "up", "state": "up",
-             "ejected": false, "since": "2026-11-22T10:00:00.123456Z",
+        "pools": [{"name": "app", "policy": "least_request", "requests_queued": 3,
+                   "retries": 12, "hedges": 5, "hedges_won": 4, "endpoints": [
+            {"name": "127.0.0.1:3001", "address": "127.0.0.1:3001", "tier": 0, "weight": 1,
+             "effective_weight": 0.25, "slow_start": 0.5, "requests_in_flight": 12,
+             "requests": 123456, "admin_state": "ready", "availability": "up", "state": "up",
+             "ejected": false, "agent_down": false, "load": "busy", "utilization": 1.05, "since": "2026-11-22T10:00:00.123456Z",
              "last_probe": {"time": "2026-11-22T10:03:00.123456Z", "latency_seconds": 0.00042,
                             "outcome": "probe succeeded"},
              "transitions": []},
-            {"name": "blue", "address": "127.0.0.1:3002", "weight": 1,
-             "requests_in_flight": 0, "requests": 7, "availability": "down", "state": "down",
-             "ejected": true, "since": "2026-11-22T10:00:00.123456Z",
+            {"name": "blue", "address": "127.0.0.1:3002", "tier": 1, "zone": "b",
+             "weight": 2, "effective_weight": 2.0, "max_requests": 100,
+             "requests_in_flight": 0, "requests": 7, "admin_state": "drain",
+             "availability": "down", "state": "down", "ejected": true, "agent_down": false, "load": "normal",
+             "sessions": 3, "since": "2026-11-22T10:00:00.123456Z",
              "transitions": [
                 {"time": "2026-11-22T10:02:00.500000Z", "from": "up", "to": "down",
                  "cause": "refused_live_and_probe", "evidence": "probe failed"},
@@ -164,11 +225,11 @@ mod tests {
         let expected = "\
 Pointsman 0.1.0, up 3 min 20 s, 2 workers
 listener web on 0.0.0.0:8080, [::]:8080
-pool app, least_request, 3 requests queued
+pool app, least_request, 3 requests queued, 12 retries, 5 hedges (4 won)
 
-POOL  ENDPOINT        STATE          IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
-app   127.0.0.1:3001  up                    12    123456  succeeded (0.4 ms)  none
-app   blue            down, ejected          0         7  none                \
+POOL  ENDPOINT               STATE                             LOAD          WEIGHT  IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
+app   127.0.0.1:3001         up, slow start 50 %               busy (105 %)    0.25         12    123456  succeeded (0.4 ms)  none
+app   blue (tier 1, zone b)  down, ejected, drain, 3 sessions  normal             2   0 of 100         7  none                \
 2026-11-22 10:02:00Z up → down: refused live and probe
 ";
         assert_eq!(render(&status), expected);
