@@ -163,3 +163,76 @@ fn prime_from(from: usize) -> usize {
         .find(is_prime)
         .expect("there is a prime number between a number and its double")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::EndpointSettings;
+    use crate::fixture::endpoint;
+    use crate::hash::hash_key;
+
+    fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
+        let endpoint = |(index, &weight): (usize, &u32)| EndpointSettings {
+            name: format!("10.0.0.{index}:3000").into(),
+            ..endpoint(weight, 0)
+        };
+        let settings = weights.iter().enumerate().map(endpoint);
+        settings.map(Endpoint::new).collect()
+    }
+
+    fn table_of(weights: &[u32]) -> Box<[u32]> {
+        let endpoints = endpoints(weights);
+        table(&endpoints, |index| {
+            hash_key(endpoints[index].name.as_bytes())
+        })
+    }
+
+    #[test]
+    fn the_size_is_a_prime_number_of_a_hundred_slots_each() {
+        assert_eq!(prime_from(SLOTS_MIN), SLOTS_MIN);
+        assert_eq!(table_of(&[1; 3]).len(), 65_537);
+        assert_eq!(table_of(&[1; 1000]).len(), 100_003);
+    }
+
+    #[test]
+    fn endpoints_of_weight_0_have_no_slots() {
+        assert!(!table_of(&[1, 0, 1]).contains(&1));
+        assert!(table_of(&[0, 0]).is_empty());
+        assert!(table_of(&[]).is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn shares_are_within_2_percent_of_the_weights(
+            weights in prop::collection::vec(1u32..=20, 1..20),
+        ) {
+            let table = table_of(&weights);
+            let sum: u32 = weights.iter().sum();
+            let mut counts = vec![0; weights.len()];
+            for &index in &table {
+                counts[index as usize] += 1;
+            }
+            prop_assert_eq!(counts.iter().sum::<usize>(), table.len());
+            for (&count, &weight) in counts.iter().zip(&weights) {
+                let fair = table.len() as f64 * f64::from(weight) / f64::from(sum);
+                let share = count as f64 / fair;
+                prop_assert!((0.98..=1.02).contains(&share), "{weight} of {sum}: {share}");
+            }
+        }
+
+        #[test]
+        fn without_one_of_ten_few_slots_of_the_others_move(gone in 0usize..10) {
+            let mut weights = [1; 10];
+            let before = table_of(&weights);
+            weights[gone] = 0;
+            let after = table_of(&weights);
+            let others = before.iter().zip(&after).filter(|(old, _)| **old as usize != gone);
+            let moved = others.filter(|(old, new)| old != new).count();
+            prop_assert!(moved * 20 <= before.len(), "{moved} of {}", before.len());
+        }
+    }
+}

@@ -42,7 +42,7 @@ impl Schedule {
             // one weight nor those of several come in clumps.
             part = part.wrapping_add(0x9e37_79b9);
             let distance = PERIOD / u64::from(weight);
-            let begin = distance * u64::from(part) >> 32;
+            let begin = (distance * u64::from(part)) >> 32;
             Reverse(Turn {
                 at: begin,
                 index: u32::try_from(index).expect("a pool has fewer than 2^32 endpoints"),
