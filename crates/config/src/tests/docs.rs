@@ -1,15 +1,36 @@
-//! `docs/config.md` says what the code does.
+//! The docs say what the code does.
+
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::loaded;
 use crate::schema;
 
+/// Where every key is described.
 const DOCS: &str = include_str!("../../../../docs/config.md");
 
+/// Which policy when.
+const CHOOSING: &str = include_str!("../../../../docs/choosing.md");
+
+/// All pages, with their names.
+fn pages() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            (path.display().to_string(), text)
+        })
+        .collect()
+}
+
 /// The fenced blocks of TOML.
-fn examples() -> Vec<&'static str> {
-    DOCS.split("```toml\n")
+fn examples(page: &str) -> Vec<&str> {
+    page.split("```toml\n")
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect()
@@ -17,17 +38,28 @@ fn examples() -> Vec<&'static str> {
 
 #[test]
 fn every_example_of_the_docs_is_compiled() {
-    assert!(examples().len() > 10);
-    for example in examples() {
-        // An example is a whole config, or leaves out what has nothing to do with it.
-        let mut text = String::new();
-        if !example.contains("[listeners.") {
-            text += "listeners.web.bind = \":8080\"\n";
+    let pages = pages();
+    assert!(pages.len() > 5);
+    assert!(examples(DOCS).len() > 10);
+    for (name, page) in &pages {
+        for example in examples(page) {
+            // An example is a whole config, or leaves out what has nothing to do with it.
+            let endpoints = "endpoints = [\"10.0.0.11:3000\"]\n";
+            let mut text = String::new();
+            if !example.contains("[listeners.") {
+                text += "listeners.web.bind = \":8080\"\n";
+            }
+            if !example.contains("[pools.") {
+                text += &format!("pools.app.{endpoints}");
+            }
+            text += example;
+            if !example.contains("endpoints = ") {
+                let header = "[pools.app]\n";
+                text = text.replace(header, &format!("{header}{endpoints}"));
+            }
+            println!("{name}");
+            loaded(&text);
         }
-        if !example.contains("[pools.") {
-            text += "pools.app.endpoints = [\"10.0.0.11:3000\"]\n";
-        }
-        loaded(&(text + example));
     }
 }
 
@@ -56,11 +88,9 @@ fn every_key_is_in_the_docs() {
 #[test]
 fn every_policy_is_in_the_docs() {
     for policy in balance::POLICIES {
-        assert!(
-            DOCS.contains(&format!("`\"{}\"`", policy.name)),
-            "{}",
-            policy.name
-        );
+        let name = policy.name;
+        assert!(DOCS.contains(&format!("`\"{name}\"`")), "{name}");
+        assert!(CHOOSING.contains(&format!("\n## `{name}`\n")), "{name}");
     }
 }
 
