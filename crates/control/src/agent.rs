@@ -5,9 +5,9 @@ use balance::{
     parse_load_body,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::connection::{self, Problem, connect};
+use crate::connection::{self, Problem, connect, within};
 use crate::http::{self, Answers};
 
 /// What an agent answered.
@@ -26,8 +26,7 @@ pub(crate) async fn ask(address: &Address, settings: &AgentSettings) -> Result<S
             AgentKind::Tcp { send } => ask_tcp(address, send, deadline).await,
         }
     };
-    let late = Err(Problem::Endpoint(ProbeFailure::Timeout));
-    timeout_at(deadline, asking).await.unwrap_or(late)
+    within(settings.timeout, asking).await
 }
 
 async fn ask_http(address: &Address, path: &str, deadline: Instant) -> Result<Said, Problem> {

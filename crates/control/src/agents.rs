@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use balance::{Address, AdminState, AgentSettings, AgentWeight, AgentWords, Pool};
+use balance::{Address, AdminState, AgentSettings, AgentWeight, AgentWords, Pool, ProbeFailure};
 use observe::{Event, Events};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -34,7 +34,7 @@ struct Agent {
     members: Vec<Place>,
     wishes: Wishes,
     /// Why it did not answer the last time; `None` if it did.
-    problem: Option<Problem>,
+    failure: Option<ProbeFailure>,
 }
 
 /// What an agent wants of its endpoints.
@@ -115,13 +115,14 @@ impl Agents {
 
     fn receive(&mut self, index: usize, answer: Result<Said, Problem>, view: &View, now: Instant) {
         let agent = &mut self.agents[index];
-        let problem = answer.as_ref().err().copied();
-        if problem == Some(Problem::Ours) {
-            return;
-        }
-        let before = std::mem::replace(&mut agent.problem, problem);
-        if before.is_some() != problem.is_some() {
-            self.tell(index, "answer", [before, problem].map(answer_text));
+        let failure = match answer {
+            Ok(_) => None,
+            Err(Problem::Endpoint(failure)) => Some(failure),
+            Err(Problem::Ours) => return,
+        };
+        let before = std::mem::replace(&mut agent.failure, failure);
+        if before.is_some() != failure.is_some() {
+            self.tell(index, "answer", [before, failure].map(answer_text));
         }
         match answer {
             Ok(Said::Words(words)) => self.obey(index, &words, view, now),
@@ -205,7 +206,7 @@ impl Agent {
                 weight: AgentWeight::Percent(100),
                 max_requests: None,
             },
-            problem: None,
+            failure: None,
         }
     }
 }
@@ -229,8 +230,8 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     }
 }
 
-fn answer_text(problem: Option<Problem>) -> String {
-    problem.map_or_else(|| "ok".to_owned(), |problem| problem.to_string())
+fn answer_text(failure: Option<ProbeFailure>) -> String {
+    failure.map_or_else(|| "ok".to_owned(), |failure| failure.to_string())
 }
 
 fn weight_text(weight: AgentWeight) -> String {

@@ -1,12 +1,12 @@
 //! Connections of this thread to endpoints and their agents, and whose fault it is when one fails.
 
-use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use balance::{Address, ProbeFailure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// A connection over TCP or a Unix socket.
 pub(crate) type Connection = Box<dyn Stream>;
@@ -19,8 +19,41 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Problem {
     Endpoint(ProbeFailure),
-    /// This host is out of descriptors, ports or memory, which says nothing about the endpoint.
+    /// This host is out of descriptors, ports or memory, or this thread stood still. Says nothing
+    /// about the endpoint.
     Ours,
+}
+
+/// Awaits `asking` for at most `timeout`, or as much longer as it takes until this thread runs.
+///
+/// A thread that stood still (a frozen virtual machine, a CPU taken by others) would blame the
+/// endpoint for its own absence. So the timeout is slept in slices: the first wake after a
+/// stand-still finds its slice long over.
+pub(crate) async fn within<T>(
+    timeout: Duration,
+    asking: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let begin = Instant::now();
+    let mut asking = std::pin::pin!(asking);
+    let mut late_by = Duration::ZERO;
+    let mut result = Err(Problem::Endpoint(ProbeFailure::Timeout));
+    for slice in 1..=SLICES {
+        let slice_end = begin + timeout * slice / SLICES;
+        let done = tokio::select! {
+            biased;
+            result = &mut asking => Some(result),
+            () = sleep_until(slice_end) => None,
+        };
+        late_by = late_by.max(Instant::now().saturating_duration_since(slice_end));
+        if let Some(done) = done {
+            result = done;
+            break;
+        }
+    }
+    match result {
+        Err(_) if late_by > timeout / 2 => Err(Problem::Ours),
+        result => result,
+    }
 }
 
 /// Connects.
@@ -85,14 +118,8 @@ impl From<io::Error> for Problem {
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Endpoint(failure) => failure.fmt(f),
-            Self::Ours => f.write_str("this host is out of resources"),
-        }
-    }
-}
+/// Slices of a timeout; a stand-still is measured to within one of them.
+const SLICES: u32 = 4;
 
 /// What is longer is cut: a health check should not be a download.
 const REST_BYTES_MAX: usize = 16 * 1024;
@@ -100,6 +127,23 @@ const REST_BYTES_MAX: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_stood_still_blames_itself() {
+        let timeout = Duration::from_secs(1);
+        let silent = std::future::pending::<Result<(), Problem>>();
+        let its_fault = Err(Problem::Endpoint(ProbeFailure::Timeout));
+        assert_eq!(within(timeout, silent).await, its_fault);
+
+        for stand_still in [Duration::from_millis(900), Duration::from_secs(60)] {
+            let stalled = async {
+                tokio::time::advance(stand_still).await;
+                std::future::pending().await
+            };
+            let result: Result<(), Problem> = within(timeout, stalled).await;
+            assert_eq!(result, Err(Problem::Ours), "{stand_still:?}");
+        }
+    }
 
     #[test]
     fn what_this_host_lacks_is_not_the_endpoints_fault() {

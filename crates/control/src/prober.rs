@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use balance::{Address, Check, CheckKind, Evidence, ProbeFailure, StatusRange};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use crate::connection::{self, Connection, Problem, at_port, connect};
+use crate::connection::{self, Connection, Problem, at_port, connect, within};
 use crate::http::{self, Answers};
 
 /// What a probe found.
@@ -23,11 +23,8 @@ pub(crate) struct ProbeReport {
 pub(crate) async fn probe(address: &Address, check: &Check) -> ProbeReport {
     let begin = Instant::now();
     let deadline = begin + check.timeout;
-    let probing = attempt(address, check, deadline);
-    let (result, late_by) = watched(probing, begin, check.timeout).await;
-    let evidence = match result {
+    let evidence = match within(check.timeout, attempt(address, check, deadline)).await {
         Ok(()) => Evidence::ProbeSucceeded,
-        Err(_) if late_by > check.timeout / 2 => Evidence::ProbeLate,
         Err(Problem::Endpoint(failure)) => Evidence::ProbeFailed(failure),
         Err(Problem::Ours) => Evidence::ProbeLate,
     };
@@ -35,33 +32,6 @@ pub(crate) async fn probe(address: &Address, check: &Check) -> ProbeReport {
         evidence,
         latency: begin.elapsed(),
     }
-}
-
-/// Awaits `probing` for at most `timeout`, and measures how late this thread was woken meanwhile.
-///
-/// A thread that stood still (a frozen virtual machine, a CPU taken by others) would blame the
-/// endpoint for its own absence. So the timeout is slept in slices: the first wake after a
-/// stand-still finds its slice long over.
-async fn watched(
-    probing: impl Future<Output = Result<(), Problem>>,
-    begin: Instant,
-    timeout: Duration,
-) -> (Result<(), Problem>, Duration) {
-    let mut probing = std::pin::pin!(probing);
-    let mut late_by = Duration::ZERO;
-    for slice in 1..=SLICES {
-        let slice_end = begin + timeout * slice / SLICES;
-        let result = tokio::select! {
-            biased;
-            result = &mut probing => Some(result),
-            () = sleep_until(slice_end) => None,
-        };
-        late_by = late_by.max(Instant::now().saturating_duration_since(slice_end));
-        if let Some(result) = result {
-            return (result, late_by);
-        }
-    }
-    (Err(Problem::Endpoint(ProbeFailure::Timeout)), late_by)
 }
 
 async fn attempt(address: &Address, check: &Check, deadline: Instant) -> Result<(), Problem> {
@@ -155,9 +125,6 @@ async fn judge(answers: &mut Answers, expected: &Expected<'_>) -> Result<(), Pro
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
 }
-
-/// Slices of a timeout; a stand-still is measured to within one of them.
-const SLICES: u32 = 4;
 
 /// An answer on a bare connection that is longer does not contain what is expected.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -447,25 +414,5 @@ mod tests {
             report.evidence,
             Evidence::ProbeFailed(ProbeFailure::Refused)
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_thread_that_stood_still_blames_itself() {
-        let timeout = Duration::from_secs(1);
-        let begin = Instant::now();
-        let (result, late_by) = watched(std::future::pending(), begin, timeout).await;
-        assert!(result.is_err());
-        assert_eq!(late_by, Duration::ZERO, "it was the endpoint");
-
-        for stand_still in [Duration::from_millis(900), Duration::from_secs(60)] {
-            let begin = Instant::now();
-            let stalled = async {
-                tokio::time::advance(stand_still).await;
-                std::future::pending().await
-            };
-            let (result, late_by) = watched(stalled, begin, timeout).await;
-            assert!(result.is_err());
-            assert!(late_by > timeout / 2, "late by {late_by:?}");
-        }
     }
 }

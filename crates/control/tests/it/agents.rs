@@ -1,7 +1,7 @@
 //! Agents that say how busy an endpoint is, and what is wanted of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use balance::{AdminState, AgentKind, AgentSettings, Availability, CheckKind, LoadWord, Pool};
@@ -13,22 +13,27 @@ const INTERVAL: Duration = Duration::from_millis(60);
 
 /// An agent that says `words` to whoever connects, until it is told to say something else.
 struct TcpAgent {
-    words: Arc<std::sync::Mutex<String>>,
+    words: Arc<Mutex<String>>,
     endpoint: Endpoint,
 }
 
 impl TcpAgent {
     fn start(words: &str) -> Self {
-        let words = Arc::new(std::sync::Mutex::new(words.to_owned()));
+        let words = Arc::new(Mutex::new(words.to_owned()));
         let said = Arc::clone(&words);
-        let steps = move |_| vec![Step::Send(said.lock().unwrap().clone().into()), Step::Close];
+        let steps = move |_| {
+            vec![
+                Step::Send(said.lock().expect("no holder panics").clone().into()),
+                Step::Close,
+            ]
+        };
         let script = Script::new(|_| Reply::hang()).on_connect(steps);
         let endpoint = Endpoint::with_script(script);
         Self { words, endpoint }
     }
 
     fn say(&self, words: &str) {
-        words.clone_into(&mut self.words.lock().unwrap());
+        words.clone_into(&mut self.words.lock().expect("no holder panics"));
     }
 
     fn pool(&self, name: &str, kind: CheckKind, endpoint: &Endpoint) -> Arc<Pool> {
@@ -45,7 +50,8 @@ fn with_agent(
     agent: SocketAddr,
 ) -> Arc<Pool> {
     let mut pool = pool(name, check, &[endpoint]);
-    Arc::get_mut(&mut pool).unwrap().settings.agent = Some(AgentSettings {
+    let settings = &mut Arc::get_mut(&mut pool).expect("it is new").settings;
+    settings.agent = Some(AgentSettings {
         kind,
         port: Some(agent.port()),
         interval: INTERVAL,

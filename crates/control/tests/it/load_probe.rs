@@ -11,7 +11,8 @@ use crate::setup::{LIMIT, Setup, pool};
 
 fn probed(endpoints: &[SocketAddr], per_request: f64, timeout: Duration) -> Arc<Pool> {
     let mut pool = pool("app", CheckKind::Off, endpoints);
-    Arc::get_mut(&mut pool).unwrap().settings.policy.load_probe = Some(LoadProbeSettings {
+    let settings = &mut Arc::get_mut(&mut pool).expect("it is new").settings;
+    settings.policy.load_probe = Some(LoadProbeSettings {
         path: "/load".into(),
         per_request,
         timeout,
