@@ -58,6 +58,8 @@ pub enum Why {
     Policy,
     /// The endpoint has the client's session.
     Sticky,
+    /// The policy's choice, as the endpoint that has the session does not take it.
+    Moved,
     /// The policy's choice among busy endpoints, as all others are full.
     Busy,
     /// The policy's choice among endpoints without a verdict, as no other was left.
@@ -201,15 +203,22 @@ impl Balancer {
                 return Pick::Refused;
             }
         }
-        let pick = self.pick_by_policy(wanted, now, random);
-        let Pick::Endpoint(lease, _) = &pick else {
-            return pick;
+        let (lease, why) = match self.pick_by_policy(wanted, now, random) {
+            Pick::Endpoint(lease, why) => (lease, why),
+            none => return none,
         };
-        match sessions.claim(session.id, remembered, lease.index(), now) {
-            Ok(()) => pick,
-            // Another request of the session was faster: they stay together.
-            Err(holder) => self.keep(sessions, holder, wanted, now).unwrap_or(pick),
+        // Another request of the session may have been faster: they stay together.
+        if let Err(holder) = sessions.claim(session.id, remembered, lease.index(), now)
+            && let Some(kept) = self.keep(sessions, holder, wanted, now)
+        {
+            return kept;
         }
+        let had_owner = named.is_some() || remembered.is_some();
+        let why = match why {
+            Why::Policy if had_owner => Why::Moved,
+            why => why,
+        };
+        Pick::Endpoint(lease, why)
     }
 
     /// The endpoint of a session, if the session may stay there.
@@ -357,6 +366,7 @@ impl Why {
         match self {
             Self::Policy => "policy",
             Self::Sticky => "sticky",
+            Self::Moved => "moved",
             Self::Busy => "busy",
             Self::OnlyUnknown => "unknown",
             Self::FailOpen => "fail_open",

@@ -23,6 +23,11 @@ impl Tried {
         }
     }
 
+    /// Forgets the endpoint at `index`: the attempt says nothing about it.
+    pub fn remove(&mut self, index: usize) {
+        self.0.retain(|tried| *tried as usize != index);
+    }
+
     /// True if the endpoint at `index` was tried.
     pub fn contains(&self, index: usize) -> bool {
         self.0.iter().any(|&tried| tried as usize == index)
@@ -48,5 +53,7 @@ mod tests {
         assert!((0..100).all(|index| tried.contains(index)));
         assert!(!tried.contains(100));
         assert_eq!(tried.0.len(), 100);
+        tried.remove(7);
+        assert!(!tried.contains(7) && tried.contains(8));
     }
 }

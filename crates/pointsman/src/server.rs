@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use balance::{Address, Pool};
-use config::{AccessLogSink, Snapshot};
+use config::{AccessLogSink, Secret, Snapshot};
 use control::{Control, ControlInput, ListenerView};
 use net::Listening;
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
-use proxy::{Drain, FAILURE_WORDS, OUTCOMES, Plan, WorkerInput, Workers};
+use proxy::{Drain, FAILURE_WORDS, OUTCOMES, Plan, Stickiness, WorkerInput, Workers};
 use tokio::sync::{mpsc, watch};
 
 use crate::bind::{bind_admin, bind_listeners};
@@ -78,12 +78,15 @@ impl Server {
         let registry = Registry::new(shape(&snapshot));
         let log = AccessLog::start(&sink(&snapshot), &registry, events.clone())
             .context("the access log cannot be opened")?;
+        let pools: Vec<_> = snapshot
+            .pools
+            .iter()
+            .map(|pool| Arc::new(live_pool(pool, count)))
+            .collect();
+        let secret = snapshot.secret.as_ref().map(Secret::bytes);
         let plan = Arc::new(Plan {
-            pools: snapshot
-                .pools
-                .iter()
-                .map(|pool| Arc::new(live_pool(pool, count)))
-                .collect(),
+            stickiness: Stickiness::new(pools.iter().map(|pool| &**pool), secret),
+            pools,
             pseudonym: format!("pointsman-{:08x}", fastrand::u32(..)),
             snapshot,
         });

@@ -170,7 +170,7 @@ pub(crate) struct ClientAddress {
 }
 
 impl ClientAddress {
-    fn new(peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(peer: Option<SocketAddr>) -> Self {
         let mut text = [0; 64];
         let mut rest = &mut text[..];
         // 64 bytes hold `[8*4 + 7]:port`, so writing cannot fail.
@@ -217,6 +217,11 @@ impl ClientAddress {
             (_, 0) => b"unknown",
             (start, end) => &self.text[start as usize..end as usize],
         }
+    }
+
+    /// False for a Unix socket.
+    pub(crate) fn has_ip(&self) -> bool {
+        self.ip.1 != 0
     }
 
     /// True if the IP address needs brackets in a `Forwarded` node (RFC 7239 §6).

@@ -8,23 +8,27 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use balance::{Lease, Tried, Wanted, backoff};
+use balance::{HedgeSettings, Tried, Wanted, Why, backoff, hash_key};
 use config::{HeadLimits, Route};
 use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead, Status, Version};
 use wire::h1::{BadMessage, BodyWriter, Limits, RequestReader, tokens};
 
-use crate::attempt::{Failed, Retryable, Stop, outcome_of};
+use crate::attempt::{Failed, Retryable, Stop};
 use crate::client::{Client, Gone};
 use crate::failure::{Failure, write_options, write_reply};
-use crate::forward::{self, CutShort, Patience, Transfer};
+use crate::forward::{self, CutShort, NoResponse, Patience, Question, Transfer};
 use crate::headers::{
     RequestExtras, ResponseExtras, ResponseFraming, write_interim_head, write_request_head,
-    write_response_head,
+    write_response_head, write_switch_head,
 };
-use crate::record::{AttemptRecord, EndedBy, Outcome, Phase, Record};
+use crate::hedge::SecondCopy;
+use crate::key;
+use crate::record::{Attempt, AttemptRecord, EndedBy, Outcome, Phase, Record};
+use crate::sticky::{self, Visit};
 use crate::upstream::{self, Admission, Upstream};
+use crate::waits::{Wait, Waits};
 use crate::worker::Worker;
 
 /// What becomes of the client's connection.
@@ -43,23 +47,62 @@ pub(crate) enum Next {
 /// Memory of one exchange, recycled by its worker.
 pub(crate) struct Scratch {
     request: RequestHead,
-    response: ResponseHead,
+    pub(crate) response: ResponseHead,
     /// Client to endpoint.
-    up: Transfer,
+    pub(crate) up: Transfer,
     /// Endpoint to client.
     down: Transfer,
     attempts: Vec<AttemptRecord>,
 }
 
 /// One exchange in progress.
-struct Exchange<'a> {
-    worker: &'a Worker,
-    client: &'a mut Client,
-    request: &'a mut RequestHead,
-    response: &'a mut ResponseHead,
-    up: &'a mut Transfer,
+pub(crate) struct Exchange<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) client: &'a mut Client,
+    pub(crate) request: &'a mut RequestHead,
+    pub(crate) response: &'a mut ResponseHead,
+    pub(crate) up: &'a mut Transfer,
     down: &'a mut Transfer,
-    record: Record,
+    pub(crate) record: Record,
+    /// One less than what came, where `Max-Forwards` counts.
+    max_forwards: Option<u32>,
+    /// Hash of what its pool's policy goes by.
+    key: Option<u64>,
+    visit: Visit,
+}
+
+/// How far an exchange has come in its search for a response.
+pub(crate) struct Search {
+    pub(crate) tried: Tried,
+    /// Extra attempts, copies not counted.
+    retries: u32,
+    /// A connection to the endpoint of the session had closed, and it was asked again.
+    has_stayed: bool,
+    /// The request may get a copy if it is slow.
+    pub(crate) hedge: Option<HedgeSettings>,
+}
+
+impl Search {
+    /// True while one more attempt may follow.
+    fn has_retries_left(&self, route: &Route) -> bool {
+        self.retries < route.retry.attempts
+    }
+}
+
+/// What an attempt came to.
+enum Asked {
+    /// The head of its final response has arrived.
+    Answered(Upstream),
+    /// It takes long, and a copy of the request is on its way to another endpoint.
+    Slow(Box<Slow>),
+}
+
+/// An attempt that takes long.
+struct Slow {
+    upstream: Upstream,
+    question: Question,
+    copy: SecondCopy,
+    waits: Waits,
 }
 
 /// Serves one request of `client`, or none if nothing has arrived.
@@ -100,6 +143,9 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
         up,
         down,
         record,
+        max_forwards: None,
+        key: None,
+        visit: Visit::default(),
     };
     let served = match received {
         Ok(()) => exchange.serve().await,
@@ -228,146 +274,297 @@ impl Exchange<'_> {
         let total = route.timeouts.total;
         self.client
             .limit_exchange(total.map(|total| self.record.began + total));
-        let max_forwards = check(self.request, route, &worker.plan.pseudonym)?;
+        self.max_forwards = check(self.request, route, &worker.plan.pseudonym)?;
 
         // Try endpoints until one answers, or trying again is not allowed.
         let pool = &worker.plan.pools[route.pool];
         let retry = &route.retry;
+        self.recognize(route.pool);
         if retry.attempts > 0 && self.request.method.is_idempotent() {
             self.up.keep(retry.body_bytes_max);
         }
-        self.write_request_head(route, max_forwards);
+        self.write_own_request_head(route);
         pool.retry_budget.earn();
-        let mut tried = Tried::new();
-        let mut retries = 0;
-        let (lease, upstream) = loop {
+        let mut search = Search {
+            tried: Tried::new(),
+            retries: 0,
+            has_stayed: false,
+            hedge: self.may_hedge(route),
+        };
+        let (attempt, upstream) = loop {
             self.record.phase = Phase::Queue;
-            let now = if tried.is_empty() {
+            let now = if search.tried.is_empty() {
                 self.record.began
             } else {
                 Instant::now()
             };
-            let wanted = Wanted {
-                tried: &tried,
-                now,
-                class: self.record.route.unwrap_or_default(),
-                key: None,
-                session: None,
-            };
+            let wanted = self.wanted(&search, now);
             let Admission { lease, why, queued } =
                 upstream::admit(worker, self.client, route.pool, &wanted).await?;
             let now = queued.map_or(now, |_| Instant::now());
-            tried.insert(lease.index());
-            self.record
-                .begin_attempt(worker, lease.index(), why, queued, now);
+            let endpoint = lease.index();
+            search.tried.insert(endpoint);
+            self.count_session(route, why);
+            let attempt = self.record.begin_attempt(worker, lease, why, queued, now);
 
-            let failed = match self.attempt(route, &lease, now).await {
-                Ok(upstream) => {
+            let failed = match self.attempt(route, attempt, &mut search, now).await {
+                Ok((attempt, upstream)) => {
                     let is_wanted = !retry.on.statuses.contains(&self.response.status.code());
-                    if is_wanted || !self.may_retry(route, retries, Retryable::IfIdempotent) {
-                        break (lease, upstream);
+                    if is_wanted || !self.may_retry(route, &search, Retryable::IfIdempotent) {
+                        break (attempt, upstream);
                     }
-                    let outcome = outcome_of(self.response.status);
-                    self.record
-                        .end_attempt(worker, &lease, outcome, Instant::now());
+                    self.record.end_answered(worker, &attempt, Instant::now());
                     None
                 }
                 Err(failed) => {
-                    self.record
-                        .end_attempt(worker, &lease, failed.outcome(), Instant::now());
-                    if !self.may_retry(route, retries, failed.retryable(&retry.on)) {
+                    if !self.may_retry(route, &search, failed.retryable(&retry.on)) {
                         return Err(failed.stop());
                     }
                     Some(failed)
                 }
             };
-            drop(lease);
-            retries += 1;
+            if self.may_stay(&failed, &mut search) {
+                search.tried.remove(endpoint);
+                worker.upstreams.forget(route.pool, endpoint);
+            } else {
+                search.retries += 1;
+            }
             // Where nothing was sent there is nobody to spare.
             if !matches!(failed, Some(Failed::NotConnected(_) | Failed::Stale)) {
-                self.pause(retries).await?;
+                self.pause(search.retries).await?;
             }
             self.response.clear();
             if self.up.rewind(&mut self.client.buffer) {
-                self.write_request_head(route, max_forwards);
+                self.write_own_request_head(route);
                 self.up.replay();
             }
         };
 
         if self.response.status == Status::SWITCHING_PROTOCOLS {
-            return Ok(self.switch_protocols(route, lease, upstream).await);
+            return Ok(self.switch_protocols(route, attempt, upstream).await);
         }
-        Ok(self.deliver(route, lease, upstream).await)
+        Ok(self.deliver(route, attempt, upstream).await)
+    }
+
+    /// What the request asks of a pick.
+    pub(crate) fn wanted<'s>(&self, search: &'s Search, now: Instant) -> Wanted<'s> {
+        Wanted {
+            tried: &search.tried,
+            now,
+            class: self.record.route.unwrap_or_default(),
+            key: self.key,
+            session: self.visit.session,
+        }
+    }
+
+    /// Finds in the request what its pool's policy goes by, and its session.
+    fn recognize(&mut self, index: usize) {
+        let plan = &self.worker.plan;
+        let pool = &plan.pools[index];
+        let (request, client) = (&*self.request, &self.client.address);
+        let key = pool.key().and_then(|key| key::of(key, request, client));
+        self.key = key.map(hash_key);
+        let now = self.record.time;
+        self.visit = plan.stickiness.visit(index, pool, request, client, now);
+    }
+
+    /// True if the request should go to the same endpoint once more, as its session is there: a
+    /// kept connection that had closed says nothing about the endpoint. Once, because it may well
+    /// have closed for the reason that the endpoint is gone.
+    fn may_stay(&self, failed: &Option<Failed>, search: &mut Search) -> bool {
+        let may_stay = matches!(failed, Some(Failed::Stale))
+            && self.visit.session.is_some()
+            && !search.has_stayed;
+        search.has_stayed |= may_stay;
+        may_stay
+    }
+
+    fn count_session(&self, route: &Route, why: Why) {
+        let metrics = &self.worker.metrics.pools[route.pool];
+        match why {
+            Why::Sticky => metrics.sticky_hits.increment(),
+            Why::Moved => metrics.sticky_misses.increment(),
+            _ => {}
+        }
+    }
+
+    /// The response of this endpoint is the exchange's: learns the session that it sets. Returns
+    /// the cookie that tells the client of ours, if there is one to tell.
+    fn settle_session(&self, route: &Route, endpoint: usize) -> Option<String> {
+        let plan = &self.worker.plan;
+        let (stickiness, pool) = (&plan.stickiness, &plan.pools[route.pool]);
+        stickiness.learn(pool, self.response, endpoint);
+        let mut random = self.worker.random.borrow_mut();
+        stickiness.cookie(pool, &self.visit, endpoint, self.record.time, &mut random)
+    }
+
+    fn write_own_request_head(&mut self, route: &Route) {
+        let mut head = std::mem::take(self.up.head());
+        self.write_request_head(route, &mut head);
+        *self.up.head() = head;
     }
 
     /// What the endpoint is told.
-    fn write_request_head(&mut self, route: &Route, max_forwards: Option<u32>) {
+    pub(crate) fn write_request_head(&self, route: &Route, out: &mut Vec<u8>) {
         let plan = &self.worker.plan;
         let extras = RequestExtras {
             client: &self.client.address,
             request_id: self.record.request_id.as_bytes(),
             pseudonym: &plan.pseudonym,
             pool: &plan.pools[route.pool].settings.name,
-            max_forwards,
+            max_forwards: self.max_forwards,
+            own_cookie: sticky::own_cookie(&plan.pools[route.pool]),
         };
-        write_request_head(self.request, &extras, self.up.head());
+        write_request_head(self.request, &extras, out);
     }
 
-    /// Sends the request to one endpoint and waits for the final response head. Heads of interim
-    /// responses are passed to the client on the way.
+    /// Sends the request to one endpoint and waits for the final response head. Returns the attempt
+    /// that gave it, which is another one if the request was slow and its copy was faster. One
+    /// that failed has been written down.
     async fn attempt(
         &mut self,
         route: &Route,
-        lease: &Lease,
+        attempt: Attempt,
+        search: &mut Search,
         now: Instant,
-    ) -> Result<Upstream, Failed> {
+    ) -> Result<(Attempt, Upstream), Failed> {
+        match self.ask(route, &attempt, search, now).await {
+            Ok(Asked::Answered(upstream)) => Ok((attempt, upstream)),
+            Ok(Asked::Slow(slow)) => {
+                let Slow {
+                    upstream,
+                    question,
+                    copy,
+                    waits,
+                } = *slow;
+                let first = (attempt, upstream, question);
+                self.race(route, first, copy, waits, search).await
+            }
+            Err(failed) => {
+                let now = Instant::now();
+                self.record
+                    .end_attempt(self.worker, &attempt, failed.outcome(), now);
+                Err(failed)
+            }
+        }
+    }
+
+    /// Sends the request on a connection of this attempt. Heads of interim responses are passed to
+    /// the client on the way.
+    async fn ask(
+        &mut self,
+        route: &Route,
+        attempt: &Attempt,
+        search: &mut Search,
+        now: Instant,
+    ) -> Result<Asked, Failed> {
         self.record.phase = Phase::Connect;
-        let timeout = route.timeouts.connect;
+        let Attempt { lease, .. } = attempt;
+        let mut timeout = route.timeouts.connect;
+        if let (Some(of_attempt), true) = (route.retry.timeout, search.has_retries_left(route)) {
+            timeout = timeout.min(of_attempt);
+        }
         let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
         let mut upstream = opened.await?;
         let now = if upstream.is_reused {
             now
         } else {
-            self.record.connected()
+            self.record.connected(attempt)
         };
 
         self.record.phase = Phase::Response;
-        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
-        let patience = self.patience(route);
+        let mut patience = self.patience(route);
         self.client.allow_until(now + patience.endpoint);
-        let mut began = Some(now);
+        let mut waits = self.waits(route, attempt, search, now);
+        let mut question = self.question(Some(now));
         loop {
-            forward::request(
-                self.client,
-                &mut upstream,
-                self.up,
-                self.response,
-                self.request.method,
-                &limits,
-                patience,
-                began.take(),
-            )
-            .await?;
-            let status = self.response.status;
-            if status == Status::SWITCHING_PROTOCOLS && !self.was_asked_for_protocol() {
-                return Err(Failed::Switched);
+            patience.response = waits.next();
+            let (up, response) = (&mut *self.up, &mut *self.response);
+            let asked = question.ask(self.client, &mut upstream, up, response, patience);
+            let since = match asked.await {
+                Ok(()) if self.response.status.is_informational() && !self.is_switching()? => {
+                    self.pass_interim(patience).await?;
+                    continue;
+                }
+                Ok(()) => {
+                    let now = Instant::now();
+                    let record = &mut self.record;
+                    let latency = record.answered(self.worker, attempt, self.response, now);
+                    // A failure comes sooner, or later, than the work would have taken.
+                    if self.response.status.code() < 500 {
+                        self.learn_delay(latency, search);
+                    }
+                    return Ok(Asked::Answered(upstream));
+                }
+                Err(NoResponse::Timeout) if self.client.has_time_left() => {
+                    question.waits_since().ok_or(Failed::Timeout)?
+                }
+                Err(reason) => return Err(reason.into()),
+            };
+            match waits.take_next() {
+                Wait::ForCopy => {
+                    if let Some(copy) = self.begin_copy(route, search) {
+                        return Ok(Asked::Slow(Box::new(Slow {
+                            upstream,
+                            question,
+                            copy,
+                            waits,
+                        })));
+                    }
+                }
+                Wait::OfAttempt if self.may_retry(route, search, Retryable::IfIdempotent) => {
+                    return Err(Failed::TooSlow);
+                }
+                Wait::OfAttempt => {}
+                Wait::Last => return Err(Failed::Timeout),
             }
-            if status == Status::SWITCHING_PROTOCOLS || !status.is_informational() {
-                let now = Instant::now();
-                self.record.answered(self.worker, lease, status, now);
-                return Ok(upstream);
-            }
-            // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
-            if self.request.version == Version::Http11 {
-                let mut head = Vec::new();
-                write_interim_head(self.response, &mut head);
-                let until = self.client.allowed_until();
-                let written = self.client.write_all(&head, patience.client).await;
-                written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
-                self.client.allow_until(until);
-            }
-            self.response.clear();
+            self.client.allow_until(since + waits.next());
         }
+    }
+
+    /// The request, as it goes out to one endpoint. `now` is the time, if it is known.
+    pub(crate) fn question(&self, now: Option<Instant>) -> Question {
+        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
+        Question::new(self.request.method, limits, now)
+    }
+
+    /// How long the response to an attempt is waited for, whose connection is there `now`.
+    fn waits(&self, route: &Route, attempt: &Attempt, search: &Search, now: Instant) -> Waits {
+        let retry = &route.retry;
+        // An attempt that cannot move had better take its time.
+        let may_move = retry.on.timeout
+            && search.has_retries_left(route)
+            && self.request.method.is_idempotent();
+        let of_attempt = retry.timeout.filter(|_| may_move);
+        let from_now = |wait: Duration| wait.saturating_sub(self.record.age(attempt, now));
+        Waits {
+            copy: self.hedge_delay(search).map(from_now),
+            attempt: of_attempt.map(from_now),
+            last: route.timeouts.response,
+        }
+    }
+
+    /// True if the endpoint switches protocols, as it was asked to.
+    pub(crate) fn is_switching(&self) -> Result<bool, Failed> {
+        match self.response.status == Status::SWITCHING_PROTOCOLS {
+            true if !self.was_asked_for_protocol() => Err(Failed::Switched),
+            is_switching => Ok(is_switching),
+        }
+    }
+
+    /// Passes the head of an interim response on.
+    pub(crate) async fn pass_interim(&mut self, patience: Patience) -> Result<(), Failed> {
+        // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
+        if self.request.version == Version::Http11 {
+            let mut head = Vec::new();
+            write_interim_head(self.response, &mut head);
+            let until = self.client.allowed_until();
+            let written = self.client.write_all(&head, patience.client).await;
+            written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
+            self.client.allow_until(until);
+        }
+        self.response.clear();
+        Ok(())
     }
 
     /// True if the protocol that the endpoint switches to is the one the client asked for.
@@ -383,7 +580,7 @@ impl Exchange<'_> {
         matches!((asked, given), (Some(asked), Some(given)) if asked.eq_ignore_ascii_case(given))
     }
 
-    fn patience(&self, route: &Route) -> Patience {
+    pub(crate) fn patience(&self, route: &Route) -> Patience {
         let listener = &self.worker.plan.snapshot.listeners[self.client.listener];
         Patience {
             client: listener.timeouts.body,
@@ -392,17 +589,17 @@ impl Exchange<'_> {
         }
     }
 
-    /// True if the request may be sent once more, after `retries` extra attempts; it is paid for
-    /// then.
-    fn may_retry(&self, route: &Route, retries: u32, retryable: Retryable) -> bool {
+    /// True if the request may be sent once more; it is paid for then.
+    pub(crate) fn may_retry(&self, route: &Route, search: &Search, retryable: Retryable) -> bool {
         let pool = &self.worker.plan.pools[route.pool];
         let is_harmless = match retryable {
             Retryable::No => false,
             Retryable::IfIdempotent => self.request.method.is_idempotent(),
             Retryable::Always => true,
+            Retryable::Decided => return true,
         };
         let may_restart = self.up.may_restart() && self.client.has_time_left();
-        if !is_harmless || !may_restart || retries >= route.retry.attempts {
+        if !is_harmless || !may_restart || !search.has_retries_left(route) {
             return false;
         }
         let metrics = &self.worker.metrics.pools[route.pool];
@@ -435,8 +632,9 @@ impl Exchange<'_> {
     }
 
     /// Delivers the response whose head has arrived.
-    async fn deliver(&mut self, route: &Route, lease: Lease, mut upstream: Upstream) -> Next {
+    async fn deliver(&mut self, route: &Route, attempt: Attempt, mut upstream: Upstream) -> Next {
         let patience = self.patience(route);
+        let set_cookie = self.settle_session(route, attempt.lease.index());
         let Self {
             worker,
             client,
@@ -445,6 +643,7 @@ impl Exchange<'_> {
             up,
             down,
             record,
+            ..
         } = self;
         let framing = ResponseFraming::new(response.body_length, request.version);
         // An answer that came before the request was read: what follows in the connection is not
@@ -460,6 +659,7 @@ impl Exchange<'_> {
             keep_alive,
             request_id: record.request_id.as_bytes(),
             is_fail_open: record.is_fail_open(),
+            set_cookie: set_cookie.as_deref(),
         };
         write_response_head(response, &extras, down.head());
         record.status = Some(response.status);
@@ -467,12 +667,12 @@ impl Exchange<'_> {
         let delivered = forward::response(client, &mut upstream, up, down, patience).await;
         let now = Instant::now();
         let Err(cut) = delivered else {
-            record.end_attempt(worker, &lease, outcome_of(response.status), now);
+            record.end_answered(worker, &attempt, now);
             // Bytes that nobody asked for would be the answer to the next client.
             let is_clean = response.keep_alive && up.is_finished() && upstream.buffer.is_empty();
             if is_clean {
                 let announced = response.keep_alive_seconds;
-                let (plan, endpoint) = (&worker.plan, lease.index());
+                let (plan, endpoint) = (&worker.plan, attempt.lease.index());
                 worker
                     .upstreams
                     .keep(plan, route.pool, endpoint, upstream, announced, now);
@@ -506,7 +706,7 @@ impl Exchange<'_> {
                 Some(Failure::BadResponse(bad)),
             ),
         };
-        record.end_attempt(worker, &lease, outcome, now);
+        record.end_attempt(worker, &attempt, outcome, now);
         record.ended_by = Some(ended_by);
         record.failure = failure;
         // The client must see that something is missing: where the close is the end of the body,
@@ -521,9 +721,10 @@ impl Exchange<'_> {
     async fn switch_protocols(
         &mut self,
         route: &Route,
-        lease: Lease,
+        attempt: Attempt,
         mut upstream: Upstream,
     ) -> Next {
+        let set_cookie = self.settle_session(route, attempt.lease.index());
         let Self {
             worker,
             client,
@@ -537,11 +738,11 @@ impl Exchange<'_> {
         // not passed on before the endpoint agreed (CVE-2026-2833).
         up.begin(BodyLength::UntilClose, BodyWriter::Plain);
         down.begin(BodyLength::UntilClose, BodyWriter::Plain);
-        write_interim_head(response, down.head());
+        write_switch_head(response, set_cookie.as_deref(), down.head());
         record.status = Some(response.status);
         record.phase = Phase::Tunnel;
         forward::tunnel(client, &mut upstream, up, down, route.timeouts.tunnel).await;
-        record.end_attempt(worker, &lease, Outcome::Ok, Instant::now());
+        record.end_attempt(worker, &attempt, Outcome::Ok, Instant::now());
         Next::Close
     }
 

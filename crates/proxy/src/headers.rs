@@ -1,9 +1,13 @@
 //! The heads that leave: what we forward, what we take out, what we say ourselves.
 
-use message::{BodyLength, Field, FieldName, RequestHead, ResponseHead, Status, Version};
+use message::{
+    BodyLength, Field, FieldName, RequestHead, ResponseHead, Status, Version, cookies,
+    write_cookies_without,
+};
 use wire::h1::{BodyWriter, write_field, write_fields, write_request_line, write_status_line};
 
 use crate::client::ClientAddress;
+use crate::key;
 
 /// What the endpoint is told beside the client's own words.
 pub(crate) struct RequestExtras<'a> {
@@ -15,6 +19,8 @@ pub(crate) struct RequestExtras<'a> {
     pub(crate) pool: &'a str,
     /// One less than what came, where `Max-Forwards` counts.
     pub(crate) max_forwards: Option<u32>,
+    /// The name of a cookie that is ours alone: the endpoint does not see it.
+    pub(crate) own_cookie: Option<&'a str>,
 }
 
 /// Writes the head of a request to an endpoint. `head.upgrade` is set only if the route allows
@@ -29,8 +35,15 @@ pub(crate) fn write_request_head(
     out: &mut Vec<u8>,
 ) {
     write_request_line(head, out);
+    let has_own_cookie = |field: &Field, name: &str| {
+        let is_own = |(found, _): (&[u8], &[u8])| found == name.as_bytes();
+        key::is_named(field, &head.bytes, "cookie") && cookies(head.text(field.value)).any(is_own)
+    };
     let is_forwarded = |field: &Field| {
         !field.hop_by_hop
+            && !extras
+                .own_cookie
+                .is_some_and(|name| has_own_cookie(field, name))
             && match field.id {
                 FieldName::Forwarded
                 | FieldName::XForwardedFor
@@ -42,6 +55,18 @@ pub(crate) fn write_request_head(
             }
     };
     write_fields(&head.bytes, &head.fields, is_forwarded, out);
+    if let Some(name) = extras.own_cookie {
+        let fields = head.fields.iter();
+        for field in fields.filter(|field| !field.hop_by_hop && has_own_cookie(field, name)) {
+            let begin = out.len();
+            out.extend_from_slice(b"Cookie: ");
+            if write_cookies_without(head.text(field.value), name.as_bytes(), out) {
+                out.extend_from_slice(b"\r\n");
+            } else {
+                out.truncate(begin);
+            }
+        }
+    }
 
     let authority = head.text(head.authority);
     if head.field(FieldName::Host).is_none() {
@@ -134,6 +159,8 @@ pub(crate) struct ResponseExtras<'a> {
     pub(crate) request_id: &'a [u8],
     /// The endpoint was picked although all were down.
     pub(crate) is_fail_open: bool,
+    /// Tells the client of its session.
+    pub(crate) set_cookie: Option<&'a str>,
 }
 
 /// Writes the head of a final response.
@@ -151,6 +178,9 @@ pub(crate) fn write_response_head(
         // RFC 9209 §2.3.6: why this answer may not be a good one.
         write_field("Proxy-Status", b"pointsman; details=\"fail_open\"", out);
     }
+    if let Some(cookie) = extras.set_cookie {
+        write_field("Set-Cookie", cookie.as_bytes(), out);
+    }
     match (extras.keep_alive, extras.version) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -159,12 +189,21 @@ pub(crate) fn write_response_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of an interim response (1xx), or of the switch to another protocol (101).
+/// Writes the head of an interim response (1xx).
 pub(crate) fn write_interim_head(head: &ResponseHead, out: &mut Vec<u8>) {
     write_endpoint_fields(head, out);
-    if let (Status::SWITCHING_PROTOCOLS, Some(protocol)) = (head.status, head.upgrade) {
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of the switch to another protocol (101).
+pub(crate) fn write_switch_head(head: &ResponseHead, set_cookie: Option<&str>, out: &mut Vec<u8>) {
+    write_endpoint_fields(head, out);
+    if let Some(protocol) = head.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_field("Upgrade", head.text(protocol), out);
+    }
+    if let Some(cookie) = set_cookie {
+        write_field("Set-Cookie", cookie.as_bytes(), out);
     }
     out.extend_from_slice(b"\r\n");
 }

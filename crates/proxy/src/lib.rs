@@ -23,10 +23,16 @@ mod record;
 mod attempt;
 mod client;
 mod failure;
+mod feedback;
 mod headers;
+mod hedge;
+mod key;
+mod sticky;
+mod waits;
 mod workers;
 
 pub use failure::FAILURE_WORDS;
 pub use record::OUTCOMES;
+pub use sticky::Stickiness;
 pub use worker::{Plan, WorkerInput, run};
 pub use workers::{Drain, Mailbox, Workers};

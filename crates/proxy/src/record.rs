@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use balance::{Answer, Evidence, Lease, LiveEvidence, Why};
-use message::{RequestHead, Status};
-use observe::{Attempt, Blame, Entry, OutcomeShape, Phases};
+use message::{RequestHead, ResponseHead, Status};
+use observe::{Blame, Entry, OutcomeShape, Phases};
 
 use crate::attempt::outcome_of;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::feedback;
 use crate::worker::Worker;
 
 /// How an attempt ended. Its word stands in the access log and in metrics.
@@ -32,6 +33,8 @@ pub(crate) enum Outcome {
     Abandoned,
     /// The kept connection had closed before the request went out on it: neither does this.
     Stale,
+    /// It answered that it takes no more requests for now. Busy is not down.
+    Full,
 }
 
 /// The word of each [`Outcome`] and what it says about the endpoint, by number.
@@ -45,6 +48,7 @@ pub const OUTCOMES: &[OutcomeShape] = &[
     outcome("bad_response", Blame::Failure),
     outcome("abandoned", Blame::Nothing),
     outcome("stale", Blame::Nothing),
+    outcome("full", Blame::Nothing),
 ];
 
 const fn outcome(word: &'static str, blame: Blame) -> OutcomeShape {
@@ -104,6 +108,12 @@ impl EndedBy {
     }
 }
 
+/// An attempt in progress: a request in flight at an endpoint, and its place in the record.
+pub(crate) struct Attempt {
+    pub(crate) lease: Lease,
+    number: usize,
+}
+
 /// One attempt at an endpoint.
 pub(crate) struct AttemptRecord {
     endpoint: usize,
@@ -119,11 +129,13 @@ pub(crate) struct AttemptRecord {
 pub(crate) struct Record {
     /// When the head had arrived; set by [`Record::begin`].
     pub(crate) began: Instant,
-    time: SystemTime,
+    pub(crate) time: SystemTime,
     pub(crate) request_id: RequestId,
     pub(crate) route: Option<usize>,
     pub(crate) pool: Option<usize>,
     attempts: Vec<AttemptRecord>,
+    /// The attempt whose response is, or was, delivered.
+    answer: Option<usize>,
     pub(crate) phase: Phase,
     pub(crate) status: Option<Status>,
     pub(crate) failure: Option<Failure>,
@@ -175,6 +187,7 @@ impl Record {
             route: None,
             pool: None,
             attempts,
+            answer: None,
             phase: Phase::Request,
             status: None,
             failure: None,
@@ -190,19 +203,20 @@ impl Record {
     pub(crate) fn begin_attempt(
         &mut self,
         worker: &Worker,
-        endpoint: usize,
+        lease: Lease,
         why: Why,
         queued: Option<Duration>,
         now: Instant,
-    ) {
+    ) -> Attempt {
         if let (Some(pool), Why::FailOpen) = (self.pool, why) {
             worker.metrics.pools[pool].fail_open.increment();
         }
         if let Some(queued) = queued {
             self.queue = Some(self.queue.unwrap_or_default() + queued);
         }
+        self.answer = None;
         self.attempts.push(AttemptRecord {
-            endpoint,
+            endpoint: lease.index(),
             why,
             began: now,
             connect: None,
@@ -210,60 +224,88 @@ impl Record {
             total: Duration::ZERO,
             outcome: Outcome::Abandoned,
         });
+        Attempt {
+            lease,
+            number: self.attempts.len() - 1,
+        }
     }
 
     /// The connection was made anew. Returns the time now.
-    pub(crate) fn connected(&mut self) -> Instant {
+    pub(crate) fn connected(&mut self, attempt: &Attempt) -> Instant {
         let now = Instant::now();
-        if let Some(attempt) = self.attempts.last_mut() {
-            attempt.connect = Some(now - attempt.began);
-        }
+        let attempt = &mut self.attempts[attempt.number];
+        attempt.connect = Some(now - attempt.began);
         now
     }
 
-    /// The response head has arrived.
+    /// How long ago the attempt's endpoint was picked.
+    pub(crate) fn age(&self, attempt: &Attempt, now: Instant) -> Duration {
+        now - self.attempts[attempt.number].began
+    }
+
+    /// The response head has arrived. Returns how long it took from the pick.
     pub(crate) fn answered(
         &mut self,
         worker: &Worker,
-        lease: &Lease,
-        status: Status,
+        attempt: &Attempt,
+        response: &ResponseHead,
         now: Instant,
-    ) {
+    ) -> Duration {
         self.first_byte = Some(now - self.began);
-        let (Some(pool), Some(attempt)) = (self.pool, self.attempts.last_mut()) else {
-            return;
-        };
+        self.answer = Some(attempt.number);
+        let Attempt { lease, number } = attempt;
+        let attempt = &mut self.attempts[*number];
         let latency = now - attempt.began;
         attempt.first_byte = Some(latency);
-        lease.learn(&Answer {
-            class: self.route.unwrap_or_default(),
-            latency,
-            is_success: outcome_of(status) == Outcome::Ok,
-            now,
-        });
+        attempt.outcome = outcome_of(response.status);
+        let Some(pool) = self.pool else {
+            return latency;
+        };
+        if response.has_feedback {
+            let pool = &worker.plan.pools[pool];
+            if feedback::heed(pool, attempt.endpoint, response, now) {
+                attempt.outcome = Outcome::Full;
+            }
+        }
+        // How fast an endpoint refuses says nothing about how fast it works: as a success it
+        // would attract, as a failure it would repel for longer than the endpoint asked for.
+        if attempt.outcome != Outcome::Full {
+            lease.learn(&Answer {
+                class: self.route.unwrap_or_default(),
+                latency,
+                is_success: attempt.outcome == Outcome::Ok,
+                now,
+            });
+        }
         worker.metrics.pools[pool].endpoints[attempt.endpoint]
             .requests
-            .count(status.code());
+            .count(response.status.code());
+        latency
     }
 
     /// True if the endpoint was picked although all were down.
     pub(crate) fn is_fail_open(&self) -> bool {
-        self.attempts
-            .last()
-            .is_some_and(|attempt| attempt.why == Why::FailOpen)
+        self.answer
+            .is_some_and(|number| self.attempts[number].why == Why::FailOpen)
+    }
+
+    /// The attempt is over with the response that [`Self::answered`] was told of.
+    pub(crate) fn end_answered(&mut self, worker: &Worker, attempt: &Attempt, now: Instant) {
+        let outcome = self.attempts[attempt.number].outcome;
+        self.end_attempt(worker, attempt, outcome, now);
     }
 
     /// The attempt is over: counts it and tells the health board what it says about the endpoint.
     pub(crate) fn end_attempt(
         &mut self,
         worker: &Worker,
-        lease: &Lease,
+        attempt: &Attempt,
         outcome: Outcome,
         now: Instant,
     ) {
-        let (Some(pool), Some(attempt)) = (self.pool, self.attempts.last_mut()) else {
-            return;
-        };
+        let Some(pool) = self.pool else { return };
+        let Attempt { lease, number } = attempt;
+        let attempt = &mut self.attempts[*number];
         attempt.outcome = outcome;
         attempt.total = now - attempt.began;
         let metrics = &worker.metrics.pools[pool].endpoints[attempt.endpoint];
@@ -280,6 +322,19 @@ impl Record {
             });
         }
         sample(worker, pool, lease, outcome);
+    }
+
+    /// Another copy of the request was faster. This one had taken some time, which is less than
+    /// it would have taken: without that lesson an endpoint whose requests are all won elsewhere
+    /// would never be known for slow.
+    pub(crate) fn end_overtaken(&mut self, worker: &Worker, attempt: &Attempt, now: Instant) {
+        attempt.lease.learn(&Answer {
+            class: self.route.unwrap_or_default(),
+            latency: self.age(attempt, now),
+            is_success: true,
+            now,
+        });
+        self.end_attempt(worker, attempt, Outcome::Abandoned, now);
     }
 
     /// Writes the record down. Returns the memory for the next one.
@@ -333,10 +388,10 @@ impl Record {
         let snapshot = &worker.plan.snapshot;
         let pool = self.pool.map(|pool| &worker.plan.pools[pool]);
         let endpoint_name = |index: usize| pool.map_or("", |pool| &*pool.endpoints[index].name);
-        let attempts: Vec<Attempt<'_>> = self
+        let attempts: Vec<observe::Attempt<'_>> = self
             .attempts
             .iter()
-            .map(|attempt| Attempt {
+            .map(|attempt| observe::Attempt {
                 endpoint: endpoint_name(attempt.endpoint),
                 why: attempt.why.as_str(),
                 connect: attempt.connect,
@@ -346,10 +401,7 @@ impl Record {
             })
             .collect();
         let has_head = !request.bytes.is_empty();
-        let answered = self
-            .attempts
-            .last()
-            .filter(|attempt| attempt.first_byte.is_some());
+        let answered = self.answer.map(|number| &self.attempts[number]);
         let connect = self.attempts.iter().filter_map(|attempt| attempt.connect);
         Entry {
             time: self.time,
@@ -385,7 +437,7 @@ fn sample(worker: &Worker, pool: usize, lease: &Lease, outcome: Outcome) {
     let load = &lease.endpoint().load;
     let in_row = match outcome {
         Outcome::Ok => return load.record_success(),
-        Outcome::Abandoned | Outcome::Stale => return,
+        Outcome::Abandoned | Outcome::Stale | Outcome::Full => return,
         Outcome::Refused | Outcome::ConnectFailed => load.record_connect_failure(),
         Outcome::ServerError | Outcome::Reset | Outcome::Timeout | Outcome::BadResponse => {
             load.record_failure()

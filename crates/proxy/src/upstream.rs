@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use balance::{Lease, Pick, Ticket, Wanted, Why};
+use balance::{ConnectionPlace, Lease, NoConnectionLeft, Pick, Ticket, Wanted, Why};
 use net::{Buffer, IdleConnections, Stream};
 use observe::WorkerMetrics;
 
@@ -21,12 +21,16 @@ pub(crate) struct Upstream {
     pub(crate) buffer: Buffer,
     /// It has carried a request before, so the endpoint may have closed it meanwhile.
     pub(crate) is_reused: bool,
+    /// Where the pool bounds its connections.
+    place: Option<ConnectionPlace>,
 }
 
 /// The connections of a worker that wait for a request, by pool and endpoint.
 pub(crate) struct Upstreams {
-    idle: Box<[Box<[RefCell<IdleConnections>]>]>,
+    idle: Box<[Box<[RefCell<Idle>]>]>,
 }
+
+type Idle = IdleConnections<Option<ConnectionPlace>>;
 
 /// An endpoint to send a request to.
 pub(crate) struct Admission {
@@ -67,7 +71,10 @@ pub(crate) async fn admit(
             queued: None,
         }),
         Pick::Refused => Err(NotAdmitted::Failure(Failure::DestinationUnavailable)),
-        Pick::CircuitOpen => Err(NotAdmitted::Failure(Failure::PoolFull)),
+        Pick::CircuitOpen => {
+            worker.metrics.pools[pool].circuit_open.increment();
+            Err(NotAdmitted::Failure(Failure::PoolFull))
+        }
         Pick::Full => wait(worker, client, pool, wanted).await,
     }
 }
@@ -167,24 +174,14 @@ pub(crate) async fn open(
     connect_timeout: Duration,
     now: Instant,
 ) -> Result<Upstream, NotAdmitted> {
-    let idle = &worker.upstreams.idle[pool][lease.index()];
-    let metrics = &worker.metrics.pools[pool].endpoints[lease.index()];
-    let reused = idle.borrow_mut().take(now);
-    if let Some(stream) = reused {
-        metrics.connections_reused.increment();
-        return Ok(Upstream {
-            stream,
-            buffer: Buffer::default(),
-            is_reused: true,
-        });
+    if let Some(upstream) = reuse(worker, pool, lease, now) {
+        return Ok(upstream);
     }
+    let mut opening = Opening::begin(worker, pool, lease).map_err(NotAdmitted::Failure)?;
     client.allow_until(now + connect_timeout);
-    let mut connecting = pin!(net::connect(&lease.endpoint().address));
-    let connected = poll_fn(|cx| {
-        if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(
-                result.map_err(|error| NotAdmitted::Failure(connect_failure(&error))),
-            );
+    poll_fn(|cx| {
+        if let Poll::Ready(opened) = opening.poll(cx, worker) {
+            return Poll::Ready(opened.map_err(NotAdmitted::Failure));
         }
         if client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(NotAdmitted::ClientGone));
@@ -193,22 +190,87 @@ pub(crate) async fn open(
             .poll_timeout(cx)
             .map(|()| Err(NotAdmitted::Failure(Failure::ConnectionTimeout)))
     })
-    .await;
-    match connected {
-        Ok(stream) => {
-            metrics.connections_opened.increment();
-            Ok(Upstream {
-                stream,
-                buffer: Buffer::default(),
-                is_reused: false,
-            })
-        }
-        Err(not_admitted) => {
-            if not_admitted == NotAdmitted::Failure(Failure::ConnectionRefused) {
-                // Whatever waits there leads to the same dead endpoint.
-                idle.borrow_mut().clear();
+    .await
+}
+
+/// A connection to the endpoint of `lease` that waits for a request, if there is one.
+pub(crate) fn reuse(worker: &Worker, pool: usize, lease: &Lease, now: Instant) -> Option<Upstream> {
+    let endpoint = lease.index();
+    let (stream, place) = worker.upstreams.idle[pool][endpoint]
+        .borrow_mut()
+        .take(now)?;
+    let metrics = &worker.metrics.pools[pool].endpoints[endpoint];
+    metrics.connections_reused.increment();
+    Some(Upstream {
+        stream,
+        buffer: Buffer::default(),
+        is_reused: true,
+        place,
+    })
+}
+
+/// A connection that is being made.
+pub(crate) struct Opening {
+    connecting: Pin<Box<dyn Future<Output = io::Result<Stream>>>>,
+    place: Option<ConnectionPlace>,
+    pool: usize,
+    endpoint: usize,
+}
+
+impl Opening {
+    /// Begins to connect to the endpoint of `lease`.
+    pub(crate) fn begin(worker: &Worker, pool: usize, lease: &Lease) -> Result<Self, Failure> {
+        let place = connection_place(worker, pool)?;
+        let address = lease.endpoint().address.clone();
+        Ok(Self {
+            connecting: Box::pin(async move { net::connect(&address).await }),
+            place,
+            pool,
+            endpoint: lease.index(),
+        })
+    }
+
+    /// Ready once the connection is there, or cannot be made. Not to be polled after that.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+    ) -> Poll<Result<Upstream, Failure>> {
+        let stream = match ready!(self.connecting.as_mut().poll(cx)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let failure = connect_failure(&error);
+                if failure == Failure::ConnectionRefused {
+                    // Whatever waits there leads to the same dead endpoint.
+                    worker.upstreams.idle[self.pool][self.endpoint]
+                        .borrow_mut()
+                        .clear();
+                }
+                return Poll::Ready(Err(failure));
             }
-            Err(not_admitted)
+        };
+        let metrics = &worker.metrics.pools[self.pool].endpoints[self.endpoint];
+        metrics.connections_opened.increment();
+        Poll::Ready(Ok(Upstream {
+            stream,
+            buffer: Buffer::default(),
+            is_reused: false,
+            place: self.place.take(),
+        }))
+    }
+}
+
+/// A place for one more connection of the pool. Where it has as many as it may, one that this
+/// worker keeps to another endpoint is closed for it.
+fn connection_place(worker: &Worker, pool: usize) -> Result<Option<ConnectionPlace>, Failure> {
+    loop {
+        match ConnectionPlace::take(&worker.plan.pools[pool]) {
+            Ok(place) => return Ok(place),
+            Err(NoConnectionLeft) if worker.upstreams.close_one(pool) => {}
+            Err(NoConnectionLeft) => {
+                worker.metrics.pools[pool].circuit_open.increment();
+                return Err(Failure::PoolFull);
+            }
         }
     }
 }
@@ -234,7 +296,7 @@ impl Upstreams {
         let idle = plan.pools.iter().map(|pool| {
             pool.endpoints
                 .iter()
-                .map(|_| RefCell::new(IdleConnections::default()))
+                .map(|_| RefCell::new(Idle::default()))
                 .collect()
         });
         Self {
@@ -262,7 +324,19 @@ impl Upstreams {
         }
         self.idle[pool][endpoint]
             .borrow_mut()
-            .put(upstream.stream, now + idle);
+            .put(upstream.stream, upstream.place, now + idle);
+    }
+
+    /// Closes a connection of the pool that waits. False if none does.
+    fn close_one(&self, pool: usize) -> bool {
+        let mut endpoints = self.idle[pool].iter();
+        endpoints.any(|idle| idle.borrow_mut().close_oldest())
+    }
+
+    /// Closes what waits for a request to this endpoint: there is reason to think that it closed
+    /// its side.
+    pub(crate) fn forget(&self, pool: usize, endpoint: usize) {
+        self.idle[pool][endpoint].borrow_mut().clear();
     }
 
     /// Closes what is too old or was closed by the endpoint, and counts the rest.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use balance::{Address, Balancer, LiveEvidence, Pool};
+use balance::{Address, Balancer, LiveEvidence, Pool, RecentLatency};
 use config::Snapshot;
 use net::{Acceptor, Stream};
 use observe::{LogBuffer, WorkerMetrics};
@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout_at};
 
 use crate::connection;
 use crate::exchange::Scratch;
+use crate::sticky::Stickiness;
 use crate::upstream::Upstreams;
 use crate::workers::{Drain, HandedOver, Mailbox, Workers};
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub snapshot: Snapshot,
     /// One for each of `snapshot.pools`.
     pub pools: Vec<Arc<Pool>>,
+    /// How sessions are known again.
+    pub stickiness: Stickiness,
     /// Our name in `Via` (RFC 9110 §7.6.3), a token that no other instance has.
     pub pseudonym: String,
 }
@@ -69,6 +72,8 @@ pub(crate) struct Worker {
     /// By pool.
     pub(crate) balancers: Box<[RefCell<Balancer>]>,
     pub(crate) upstreams: Upstreams,
+    /// By route; only where slow requests get copies.
+    pub(crate) latencies: Box<[Option<RefCell<RecentLatency>>]>,
     workers: Workers,
     /// Recycled memory of exchanges.
     #[expect(
@@ -122,6 +127,12 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
             .map(|pool| RefCell::new(Balancer::new(Arc::clone(pool), index)))
             .collect(),
         upstreams: Upstreams::new(&plan),
+        latencies: plan
+            .snapshot
+            .routes
+            .iter()
+            .map(|route| route.hedge.map(|_| RefCell::default()))
+            .collect(),
         workers,
         scratches: RefCell::default(),
         is_draining: Cell::new(false),

@@ -93,7 +93,7 @@ fn a_session_moves_for_good_when_its_endpoint_is_down() {
     let (first, _) = place(&mut balancer, session(1), &[]);
     let other = 1 - first;
     balancer.pool().set_availability(first, Availability::Down);
-    assert_eq!(place(&mut balancer, session(1), &[]), (other, Why::Policy));
+    assert_eq!(place(&mut balancer, session(1), &[]), (other, Why::Moved));
     balancer.pool().set_availability(first, Availability::Up);
     assert_eq!(place(&mut balancer, session(1), &[]), (other, Why::Sticky));
     assert_eq!(sessions_of(&balancer, first), 0);
@@ -105,7 +105,7 @@ fn a_session_moves_within_a_request_that_its_endpoint_failed() {
     let (first, _) = place(&mut balancer, session(1), &[]);
     let other = 1 - first;
     let moved = place(&mut balancer, session(1), &[first]);
-    assert_eq!(moved, (other, Why::Policy));
+    assert_eq!(moved, (other, Why::Moved));
     assert_eq!(place(&mut balancer, session(1), &[]), (other, Why::Sticky));
 }
 
@@ -147,7 +147,7 @@ fn a_full_endpoint_loses_the_session_unless_sessions_may_not_move() {
         let (first, _) = lease(&mut balancer, session(1), &[]);
         match ask(&mut balancer, session(1), &[]) {
             Pick::Endpoint(second, why) if !is_strict => {
-                assert_eq!((second.index(), why), (1 - first.index(), Why::Policy));
+                assert_eq!((second.index(), why), (1 - first.index(), Why::Moved));
             }
             Pick::Refused if is_strict => {}
             _ => panic!("strict: {is_strict}"),
@@ -205,7 +205,7 @@ fn learned_sessions_are_made_by_endpoints_alone() {
     balancer.pool().learn_session(id(1), 0, tick());
     assert_eq!(place(&mut balancer, session(1), &[]), (0, Why::Sticky));
     balancer.pool().set_availability(0, Availability::Down);
-    assert_eq!(place(&mut balancer, session(1), &[]), (1, Why::Policy));
+    assert_eq!(place(&mut balancer, session(1), &[]), (1, Why::Moved));
     assert_eq!(place(&mut balancer, session(1), &[]), (1, Why::Sticky));
 }
 

@@ -4,17 +4,22 @@
 //! on ports of its own.
 
 mod balancing;
+mod busy;
 mod crosstalk;
 mod desync;
 mod endpoint_faults;
 mod failover;
 mod forwarding;
 mod harness;
+mod hedging;
+mod hashing;
 mod levels;
 mod lifecycle;
 mod limits;
 mod process;
 mod rejections;
+mod resilience;
 mod seeing;
 mod semantics;
+mod sticky;
 mod upgrades;
