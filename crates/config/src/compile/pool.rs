@@ -40,18 +40,7 @@ impl Compiler<'_> {
 
     fn pool(&mut self, name: At<String>, raw: RawPool) -> NamedPool {
         self.check_name("a pool", &name);
-        // An endpoint at a Unix socket has no other port.
-        let ports = [
-            raw.check.as_ref().and_then(|check| match &check.value {
-                StringOr::Table(check) => check.port.as_ref(),
-                StringOr::String(_) => None,
-            }),
-            raw.agent
-                .as_ref()
-                .and_then(|agent| agent.value.port.as_ref()),
-        ]
-        .map(|port| port.map(|port| port.place.clone()));
-        let panic_place = raw.panic.as_ref().map(|panic| panic.place.clone());
+        let ports = ports(&raw);
         let settings = PoolSettings {
             name: name.value.into(),
             policy: self.policy(raw.policy),
@@ -68,26 +57,11 @@ impl Compiler<'_> {
             fail_closed: matches!(raw.fail, Some(Fail::Closed)),
             panic_percent: self.meaning(raw.panic, units::percent, 0),
         };
-        if settings.fail_closed && settings.panic_percent > 0 {
-            self.problems
-                .error(
-                    panic_place,
-                    "`panic` and `fail = \"closed\"` contradict each other",
-                )
-                .help("with few endpoints up, one tries those that are down and one refuses");
-        }
         let retry = self.retry(raw.retry, RetrySettings::default());
         let hedge = self.hedge(raw.hedge, None);
         let (keep_alive_idle, timeouts) = self.pool_timeouts(raw.timeouts.unwrap_or_default());
         let endpoints = self.endpoints(raw.endpoints);
-        let is_unix = |endpoint: &&EndpointSettings| matches!(endpoint.address, Address::Unix(_));
-        if let Some(endpoint) = endpoints.iter().find(is_unix) {
-            for place in ports.into_iter().flatten() {
-                self.problems
-                    .error(place, format!("endpoint `{}` has no ports", endpoint.name))
-                    .help("leave `port` out for endpoints at Unix sockets");
-            }
-        }
+        self.check_ports(ports, &endpoints);
         NamedPool {
             pool: Pool {
                 settings,
@@ -98,6 +72,19 @@ impl Compiler<'_> {
             timeouts,
             retry,
             hedge,
+        }
+    }
+
+    /// An endpoint at a Unix socket has no other port.
+    fn check_ports(&mut self, ports: Vec<Place>, endpoints: &[EndpointSettings]) {
+        let is_unix = |endpoint: &&EndpointSettings| matches!(endpoint.address, Address::Unix(_));
+        let Some(endpoint) = endpoints.iter().find(is_unix) else {
+            return;
+        };
+        for place in ports {
+            self.problems
+                .error(place, format!("endpoint `{}` has no ports", endpoint.name))
+                .help("leave `port` out for endpoints at Unix sockets");
         }
     }
 
@@ -203,6 +190,18 @@ impl Compiler<'_> {
         };
         (self.duration(raw.idle, KEEP_ALIVE_IDLE), timeouts)
     }
+}
+
+/// Where ports beside those of the endpoints are named.
+fn ports(raw: &RawPool) -> Vec<Place> {
+    let check = raw.check.as_ref().and_then(|check| match &check.value {
+        StringOr::Table(check) => check.port.as_ref(),
+        StringOr::String(_) => None,
+    });
+    let agent = raw.agent.as_ref();
+    let agent = agent.and_then(|agent| agent.value.port.as_ref());
+    let places = check.into_iter().chain(agent);
+    places.map(|port| port.place.clone()).collect()
 }
 
 fn is_ipv6(address: &Address) -> bool {

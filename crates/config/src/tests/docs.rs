@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::loaded;
+use super::parse_text;
 use crate::schema;
 
 /// Where every key is described.
@@ -57,8 +57,7 @@ fn every_example_of_the_docs_is_compiled() {
                 let header = "[pools.app]\n";
                 text = text.replace(header, &format!("{header}{endpoints}"));
             }
-            println!("{name}");
-            loaded(&text);
+            parse_text(&text).unwrap_or_else(|problems| panic!("{name}: {problems}"));
         }
     }
 }

@@ -1182,7 +1182,7 @@ feedback = { headers = "trust", full_on = ["200", "busy"] }
 concurrency = { min = 2000 }
 circuit = { requests = 0 }
 hedge = { after = "95%", min = "0s", budget = "0%" }
-panic = "50%"
+panic = "half"
 fail = "closed"
 [[routes]]
 pool = "app"
@@ -1301,13 +1301,11 @@ slow_start = "of"
     11 | hedge = { after = "95%", min = "0s", budget = "0%" }
        |                                               ^^^^
 
-    error: `panic` and `fail = "closed"` contradict each other
+    error: `half` is no share from "0%" to "100%"
       --> pointsman.toml:12:9
        |
-    12 | panic = "50%"
-       |         ^^^^^
-       |
-       = help: with few endpoints up, one tries those that are down and one refuses
+    12 | panic = "half"
+       |         ^^^^^^
 
     error: `of` is no value of `hedge`
       --> pointsman.toml:17:9
