@@ -34,6 +34,9 @@ pub(crate) enum Failed {
     Closed,
     /// The endpoint took too long.
     Timeout,
+    /// The endpoint took longer than an attempt may that is not the last one, and another one is
+    /// paid for already.
+    TooSlow,
     /// The endpoint's response is not one.
     BadResponse(BadMessage),
     /// The endpoint switched to a protocol that nobody asked for.
@@ -49,6 +52,8 @@ pub(crate) enum Retryable {
     IfIdempotent,
     /// The endpoint never saw it.
     Always,
+    /// That was decided, and paid for, before the attempt was given up.
+    Decided,
 }
 
 impl Failed {
@@ -58,9 +63,15 @@ impl Failed {
             Self::NotConnected(_) | Self::Stale => (on.connect, Retryable::Always),
             Self::Closed => (on.reset, Retryable::IfIdempotent),
             Self::Timeout => (on.timeout, Retryable::IfIdempotent),
+            Self::TooSlow => (true, Retryable::Decided),
             Self::Client(_) | Self::BadResponse(_) | Self::Switched => (false, Retryable::No),
         };
         if is_on { retryable } else { Retryable::No }
+    }
+
+    /// True if the endpoint got nothing of the request.
+    pub(crate) fn is_before_sending(self) -> bool {
+        matches!(self, Self::NotConnected(_) | Self::Stale)
     }
 
     /// What it says about the endpoint.
@@ -68,11 +79,13 @@ impl Failed {
         match self {
             Self::NotConnected(Failure::ConnectionRefused) => Outcome::Refused,
             // Our own shortage says nothing about the endpoint.
-            Self::NotConnected(Failure::InternalError) | Self::Client(_) => Outcome::Abandoned,
+            Self::NotConnected(Failure::InternalError | Failure::PoolFull) | Self::Client(_) => {
+                Outcome::Abandoned
+            }
             Self::NotConnected(_) => Outcome::ConnectFailed,
             Self::Stale => Outcome::Stale,
             Self::Closed => Outcome::Reset,
-            Self::Timeout => Outcome::Timeout,
+            Self::Timeout | Self::TooSlow => Outcome::Timeout,
             Self::BadResponse(_) | Self::Switched => Outcome::BadResponse,
         }
     }
@@ -81,12 +94,12 @@ impl Failed {
     pub(crate) fn stop(self) -> Stop {
         let failure = match self {
             Self::Client(stop) => return stop,
-            Self::NotConnected(Failure::InternalError) => {
-                return Stop::Failure(Failure::InternalError, EndedBy::Us);
+            Self::NotConnected(failure @ (Failure::InternalError | Failure::PoolFull)) => {
+                return Stop::Failure(failure, EndedBy::Us);
             }
             Self::NotConnected(failure) => failure,
             Self::Stale | Self::Closed => Failure::ConnectionTerminated,
-            Self::Timeout => Failure::ResponseTimeout,
+            Self::Timeout | Self::TooSlow => Failure::ResponseTimeout,
             Self::BadResponse(bad) => Failure::BadResponse(bad),
             Self::Switched => Failure::UpgradeFailed,
         };

@@ -501,7 +501,9 @@ impl Exchange<'_> {
                 }
                 Err(reason) => return Err(reason.into()),
             };
-            match waits.take_next() {
+            let ended = waits.take_next();
+            self.client.allow_until(since + waits.next());
+            match ended {
                 Wait::ForCopy => {
                     if let Some(copy) = self.begin_copy(route, search) {
                         return Ok(Asked::Slow(Box::new(Slow {
@@ -513,12 +515,12 @@ impl Exchange<'_> {
                     }
                 }
                 Wait::OfAttempt if self.may_retry(route, search, Retryable::IfIdempotent) => {
+                    self.learn_delay(self.record.age(attempt, Instant::now()), search);
                     return Err(Failed::TooSlow);
                 }
                 Wait::OfAttempt => {}
                 Wait::Last => return Err(Failed::Timeout),
             }
-            self.client.allow_until(since + waits.next());
         }
     }
 

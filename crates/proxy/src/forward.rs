@@ -328,35 +328,95 @@ pub(crate) enum NoResponse {
     Broke(BadMessage),
 }
 
-/// Sends the request and waits for a response head, which is read into `response`. The body may
-/// still be on its way when the head comes. The caller has allowed some time; every step of the
-/// body allows more, and its end allows the time for the response. An interim response does not.
+/// A request on its way to one endpoint, until the head of a response is there.
 ///
-/// `began` is the time now, if the caller knows it: most requests leave at once.
-///
-/// A head that announces a length is held back until the first byte of the body is there: an
-/// endpoint that dies between the two has not answered, and the request may still move. Heads
-/// of streams, which announce none, are not.
-#[expect(clippy::too_many_arguments, reason = "what an attempt consists of")]
-pub(crate) async fn request(
-    client: &mut Client,
-    upstream: &mut Upstream,
-    sending: &mut Transfer,
-    response: &mut ResponseHead,
+/// The state is here and in the arguments, so that waiting may be left and taken up again.
+pub(crate) struct Question {
+    reader: ResponseReader,
     method: Method,
-    limits: &Limits,
-    patience: Patience,
-    mut began: Option<Instant>,
-) -> Result<(), NoResponse> {
-    let mut reader = ResponseReader::default();
-    let mut sink_is_broken = false;
-    let mut has_head = false;
-    let mut is_held = false;
-    poll_fn(|cx| {
-        if !sending.is_finished() && !sink_is_broken {
+    limits: Limits,
+    /// The time, until something had to be waited for: most requests leave at once.
+    now: Option<Instant>,
+    sent_at: Option<Instant>,
+    sink_is_broken: bool,
+    has_head: bool,
+    is_held: bool,
+}
+
+impl Question {
+    /// A request of which nothing was sent. `now` is the time, if the caller knows it.
+    pub(crate) fn new(method: Method, limits: Limits, now: Option<Instant>) -> Self {
+        Self {
+            reader: ResponseReader::default(),
+            method,
+            limits,
+            now,
+            sent_at: None,
+            sink_is_broken: false,
+            has_head: false,
+            is_held: false,
+        }
+    }
+
+    /// When all of the request had left, if the response is what is waited for.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.sent_at.filter(|_| !self.has_head)
+    }
+
+    /// Sends the request and waits for a response head, which is read into `response`. The body
+    /// may still be on its way when the head comes. The caller has allowed some time; every step
+    /// of the body allows more, and its end allows the time for the response. An interim response
+    /// does not: after one the caller asks on.
+    pub(crate) async fn ask(
+        &mut self,
+        client: &mut Client,
+        upstream: &mut Upstream,
+        sending: &mut Transfer,
+        response: &mut ResponseHead,
+        patience: Patience,
+    ) -> Result<(), NoResponse> {
+        poll_fn(|cx| {
+            let poll = self.poll(cx, client, upstream, sending, response, patience);
+            if poll.is_ready() {
+                return poll;
+            }
+            if sending.is_finished() {
+                client.buffer.release();
+            }
+            if sending.source_is_done() && client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(NoResponse::ClientGone));
+            }
+            client.poll_timeout(cx).map(|()| {
+                let waits_for_client = !sending.source_is_done() && !sending.is_owing();
+                Err(if waits_for_client {
+                    NoResponse::ClientTimeout
+                } else {
+                    NoResponse::Timeout
+                })
+            })
+        })
+        .await
+    }
+
+    /// What [`Self::ask`] does but for watching the client and the time.
+    ///
+    /// A head that announces a length is held back until the first byte of the body is there: an
+    /// endpoint that dies between the two has not answered, and the request may still move. Heads
+    /// of streams, which announce none, are not.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client,
+        upstream: &mut Upstream,
+        sending: &mut Transfer,
+        response: &mut ResponseHead,
+        patience: Patience,
+    ) -> Poll<Result<(), NoResponse>> {
+        if !sending.is_finished() && !self.sink_is_broken {
             match poll_sending(cx, client, upstream, sending, patience) {
                 Poll::Ready(Ok(())) => {
-                    let now = began.take().unwrap_or_else(Instant::now);
+                    let now = self.now.take().unwrap_or_else(Instant::now);
+                    self.sent_at = Some(now);
                     client.allow_until(now + patience.response);
                 }
                 Poll::Ready(Err(Broken::Source)) => {
@@ -370,7 +430,7 @@ pub(crate) async fn request(
                 }
                 // The endpoint may have answered before it closed: that answer counts.
                 Poll::Ready(Err(Broken::Sink)) => {
-                    sink_is_broken = true;
+                    self.sink_is_broken = true;
                     client.allow(patience.response);
                 }
                 Poll::Pending => {}
@@ -378,11 +438,15 @@ pub(crate) async fn request(
         }
         loop {
             let arrived = &mut upstream.buffer;
-            if !has_head && !arrived.is_empty() {
-                match reader.receive(arrived.filled(), limits, method, response) {
+            if !self.has_head && !arrived.is_empty() {
+                let (limits, method) = (&self.limits, self.method);
+                match self
+                    .reader
+                    .receive(arrived.filled(), limits, method, response)
+                {
                     Ok(Some(consumed)) => {
                         arrived.consume(consumed);
-                        has_head = true;
+                        self.has_head = true;
                     }
                     Ok(None) if arrived.is_full() => arrived.enlarge(),
                     Ok(None) => {}
@@ -391,11 +455,14 @@ pub(crate) async fn request(
             }
             let waits_for_body =
                 arrived.is_empty() && matches!(response.body_length, BodyLength::Exact(1..));
-            if has_head && !waits_for_body {
+            if self.has_head && !waits_for_body {
+                self.reader = ResponseReader::default();
+                self.has_head = false;
+                self.is_held = false;
                 return Poll::Ready(Ok(()));
             }
-            if has_head && !is_held {
-                is_held = true;
+            if self.has_head && !self.is_held {
+                self.is_held = true;
                 client.allow(patience.endpoint);
             }
             match upstream.stream.poll_read(cx, arrived) {
@@ -404,25 +471,11 @@ pub(crate) async fn request(
                 Poll::Pending => break,
             }
         }
-        began = None;
+        self.now = None;
         // An endpoint may take its time: no memory is held meanwhile.
         upstream.buffer.release();
-        if sending.is_finished() {
-            client.buffer.release();
-        }
-        if sending.source_is_done() && client.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(NoResponse::ClientGone));
-        }
-        client.poll_timeout(cx).map(|()| {
-            let waits_for_client = !sending.source_is_done() && !sending.is_owing();
-            Err(if waits_for_client {
-                NoResponse::ClientTimeout
-            } else {
-                NoResponse::Timeout
-            })
-        })
-    })
-    .await
+        Poll::Pending
+    }
 }
 
 /// Moves the request body on, allowing more time with every step.
