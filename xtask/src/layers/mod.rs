@@ -56,6 +56,7 @@ const TOOLS: &[&str] = &["bench", "simulator", "testkit", "xtask"];
 /// Crates from elsewhere that stay in a few of ours.
 const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["pointsman", "xtask"]),
+    ("aws-lc-rs", &["proxy"]),
     ("axum", &["control", "pointsman"]),
     ("tokio", &["control", "net", "pointsman", "proxy"]),
 ];
