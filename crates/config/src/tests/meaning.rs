@@ -256,7 +256,9 @@ fn policies_are_names_or_tables_of_one_name() {
     }
     let probe = |text: &str| {
         let pool = pool(&format!("policy = {{ adaptive = {{ probe = {text} }} }}"));
-        pool.settings.policy.load_probe.expect("there are probes")
+        let policy = pool.settings.policy;
+        assert_eq!(policy.name, "adaptive");
+        policy.load_probe.expect("there are probes")
     };
     let mut expected = LoadProbeSettings {
         path: "/load".into(),
