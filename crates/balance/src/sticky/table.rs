@@ -257,6 +257,27 @@ mod tests {
         assert_eq!(table.find(7, 0), Some(65_534));
     }
 
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "workers race for a session")]
+    fn of_workers_that_claim_a_session_at_once_one_gets_it_and_all_know() {
+        for id in 0..200 {
+            let table = &table(16);
+            let claims = std::thread::scope(|scope| {
+                let claim = |endpoint| scope.spawn(move || table.claim(id, None, endpoint, 0));
+                [0, 1, 2].map(claim).map(|thread| thread.join().unwrap())
+            });
+            let owner = table.find(id, 0).expect("somebody has it");
+            for (endpoint, claim) in claims.into_iter().enumerate() {
+                let expected = if endpoint == owner {
+                    Ok(())
+                } else {
+                    Err(owner)
+                };
+                assert_eq!(claim, expected, "endpoint {endpoint}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn the_table_says_what_a_map_says_while_it_has_room(
