@@ -4,7 +4,10 @@
 //! [`connection`] waits for requests on it, [`exchange`] orders the steps of one request,
 //! [`upstream`] finds the endpoint and a connection to it, [`forward`] moves the bytes, [`record`]
 //! writes down what happened. Beside them, `attempt` says what follows when an attempt fails,
-//! `headers` writes the heads that leave, and `failure` is the list of answers that are ours.
+//! `waits` how long a response is waited for, `hedge` races a second copy of a slow request,
+//! `feedback` takes what a response says of its endpoint's load, `headers` writes the heads that
+//! leave, `key` and `sticky` read whose request it is, and `failure` is the list of answers that
+//! are ours.
 //!
 //! Absent on purpose: config text, health decisions (see `control`), locks.
 

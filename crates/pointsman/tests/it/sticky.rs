@@ -293,6 +293,18 @@ fn a_session_belongs_to_the_endpoint_that_set_it() {
 }
 
 #[test]
+fn a_client_that_begins_with_a_websocket_gets_its_cookie() {
+    let a = Endpoint::start(|_| Reply::tunnel("websocket"));
+    let proxy = Setup::to(&[&a]).pool(COOKIE).start();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let switched = get(&proxy, upgrade);
+    assert_eq!(switched.status, 101);
+    assert_eq!(switched.field("upgrade"), Some("websocket"));
+    let again = get(&proxy, &(cookie(&switched) + upgrade));
+    assert_eq!((again.status, again.field("set-cookie")), (101, None));
+}
+
+#[test]
 fn a_session_may_be_learned_from_a_header() {
     let setter = |name: &'static str| {
         Endpoint::start(move |_| Reply::ok(name).field("X-Session-Owner", &format!("s-{name}")))
