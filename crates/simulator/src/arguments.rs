@@ -14,6 +14,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Plan>, String> {
         discipline: Discipline::Fcfs,
         requests: 250_000,
         seeds: 4,
+        is_for_docs: false,
     };
     let mut rest = arguments.iter();
     while let Some(option) = rest.next() {
@@ -22,6 +23,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Plan>, String> {
         }
         let mut value = || rest.next().ok_or(format!("{option} needs a value"));
         match option.as_str() {
+            "--write" => plan.is_for_docs = true,
             "--scenario" => scenarios.extend(names(value()?)),
             "--policy" => policies.extend(names(value()?)),
             "--setup" => setups.extend(names(value()?)),
@@ -42,6 +44,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Plan>, String> {
     plan.contestants = choose(&policies, Contestant::all(), Contestant::name)?;
     if policies.is_empty() {
         plan.contestants.retain(Contestant::is_compared);
+    }
+    if plan.is_for_docs && arguments.len() > 1 {
+        return Err("--write is for all there is, and stands alone".to_owned());
     }
     Ok(Some(plan))
 }
@@ -105,4 +110,5 @@ Runs the balancing policies against modelled endpoints in virtual time.
   --seeds N                   runs of each, put together (4)
   --endpoints-model MODEL     fcfs: a request a slot, the others wait in line; ps: all at once,
                               slower (fcfs)
+  --write                     the tables and the picture go to docs/simulation.*
 ";

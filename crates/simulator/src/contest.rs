@@ -136,6 +136,7 @@ impl Contestant {
 }
 
 /// What to run.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) scenarios: Vec<&'static Scenario>,
     pub(crate) setups: Vec<&'static Setup>,
@@ -146,6 +147,8 @@ pub(crate) struct Plan {
     pub(crate) requests: usize,
     /// Runs of each.
     pub(crate) seeds: u64,
+    /// The docs are written anew.
+    pub(crate) is_for_docs: bool,
 }
 
 /// One scenario in one setup, and what came of each contestant.

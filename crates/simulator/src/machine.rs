@@ -165,3 +165,71 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Accepts works at moment 0, and tells when each is done, by id.
+    fn done_at(machine: &mut Machine, works: &[f64]) -> Vec<u64> {
+        for (id, &work) in (0..).zip(works) {
+            machine.accept(id, work, 0);
+        }
+        finish_all(machine, works.len())
+    }
+
+    fn finish_all(machine: &mut Machine, count: usize) -> Vec<u64> {
+        let mut done = vec![0; count];
+        while machine.next_done() != NEVER {
+            let now = machine.next_done();
+            done[machine.finish(now) as usize] = now;
+        }
+        done
+    }
+
+    #[test]
+    fn the_first_are_served_and_the_others_wait() {
+        let mut machine = Machine::new(Discipline::Fcfs, 2, 1.0);
+        assert_eq!(machine.expected(10.0), 10.0);
+        let done = done_at(&mut machine, &[10.0, 30.0, 10.0, 10.0]);
+        assert_eq!(done, [10, 30, 20, 30]);
+    }
+
+    #[test]
+    fn all_share_and_get_faster_as_others_go() {
+        let mut machine = Machine::new(Discipline::Ps, 2, 1.0);
+        // Four at half pace until the short ones are done, then two at full pace.
+        let done = done_at(&mut machine, &[10.0, 30.0, 10.0, 30.0]);
+        assert_eq!(done, [20, 40, 20, 40]);
+    }
+
+    #[test]
+    fn a_change_of_speed_counts_from_then_on() {
+        for discipline in [Discipline::Fcfs, Discipline::Ps] {
+            let mut machine = Machine::new(discipline, 1, 0.5);
+            machine.accept(0, 100.0, 0);
+            machine.set_speed(2.0, 100);
+            assert_eq!(machine.next_done(), 125);
+            assert_eq!(machine.expected(10.0), 10.0);
+        }
+    }
+
+    #[test]
+    fn a_sinkhole_fails_all_at_once() {
+        let mut machine = Machine::new(Discipline::FailsAfter(7), 1, 1.0);
+        assert!(machine.is_failing());
+        assert_eq!(done_at(&mut machine, &[100.0, 200.0]), [7, 7]);
+    }
+
+    #[test]
+    fn an_abandoned_request_makes_room() {
+        let mut machine = Machine::new(Discipline::Fcfs, 1, 1.0);
+        for id in 0..4 {
+            machine.accept(id, 10.0, 0);
+        }
+        machine.abandon(0, 5);
+        machine.abandon(2, 5);
+        assert_eq!(machine.count(), 2);
+        assert_eq!(finish_all(&mut machine, 4), [0, 15, 0, 25]);
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! `scenario` is what happens, `machine` and `trace` are the endpoints it happens to, `opponent`
 //! is what other load balancers do. `run` brings one contestant through one scenario, `contest`
-//! all through all, `report` prints what came of it.
+//! all through all. `report` is what came of it in tables, `plot` in a picture; `page` brings both
+//! into the docs.
 //!
 //! The policies are those that are shipped, asked through the same `Balancer` and told through
 //! the same `Lease` as in the proxy. Absent on purpose: health checks, retries and hedges, which
@@ -21,8 +22,14 @@ mod outcome;
 
 mod contest;
 
-mod arguments;
+mod page;
+mod plot;
 mod report;
+
+mod arguments;
+
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
@@ -33,6 +40,12 @@ fn main() -> ExitCode {
             let contests = contest::hold(&plan);
             print!("{}", report::results(&contests));
             print!("{}", report::verdicts(&contests));
+            if plan.is_for_docs
+                && let Err(error) = page::write(&plan, &contests)
+            {
+                eprintln!("simulator: {error}");
+                return ExitCode::from(2);
+            }
             ExitCode::SUCCESS
         }
         Ok(None) => {

@@ -6,7 +6,7 @@ use crate::contest::{CANDIDATE, Contest};
 use crate::scenario::Bar;
 
 /// A table for each contest.
-pub(crate) fn results(contests: &[Contest]) -> String {
+pub(crate) fn results<'a>(contests: impl IntoIterator<Item = &'a Contest>) -> String {
     let mut text = String::new();
     for contest in contests {
         let Contest {

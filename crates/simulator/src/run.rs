@@ -109,10 +109,6 @@ struct Arrivals {
 }
 
 impl<'a> Run<'a> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an `Instant` comes from nowhere else; from there on time is counted"
-    )]
     fn new(
         scenario: &Scenario,
         setup: &'a Setup,
@@ -128,6 +124,7 @@ impl<'a> Run<'a> {
             machines: Rc::new(RefCell::new((0..scenario.endpoints).map(machine).collect())),
             balancers: setup.balancers,
         };
+        // An `Instant` comes from nowhere else. From here on time is counted.
         let epoch = Instant::now();
         let process = |_| Process::new(scenario, setup, contestant, &world, epoch);
         Self {

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use crate::machine::Discipline;
 
 /// A row of [`SCENARIOS`].
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
     /// As written on the command line.
     pub(crate) name: &'static str,

@@ -51,10 +51,12 @@ impl Trace {
 
     /// The next change, if there is one at [`Self::next_at`].
     pub(crate) fn next(&mut self) -> Option<Change> {
+        let now = self.next_at();
         if self.ahead.is_empty() {
             self.make_up_round();
         }
-        self.ahead.pop_front().map(|(_, change)| change)
+        let (_, change) = self.ahead.pop_front_if(|(at, _)| *at <= now)?;
+        Some(change)
     }
 
     fn make_up_round(&mut self) {
@@ -109,3 +111,57 @@ const AWAY_AT: u64 = 2 * SECOND;
 
 /// A machine that warms up gets faster in so many steps.
 const WARM_UP_STEPS: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::SCENARIOS;
+
+    /// The changes of the first `seconds`.
+    fn changes(scenario: &str, seconds: u64) -> Vec<(u64, Change)> {
+        let scenario = SCENARIOS.iter().find(|row| row.name == scenario);
+        let mut trace = Trace::new(scenario.expect("it is a row"), Rng::with_seed(1));
+        let mut changes = Vec::new();
+        while trace.next_at() < seconds * SECOND {
+            let at = trace.next_at();
+            changes.extend(trace.next().map(|change| (at, change)));
+        }
+        changes
+    }
+
+    #[test]
+    fn quiet_scenarios_have_no_changes() {
+        for scenario in ["even-0.7", "half-slow", "sinkhole"] {
+            assert_eq!(changes(scenario, 1000), []);
+        }
+    }
+
+    #[test]
+    fn an_antagonist_hits_30_percent_and_others_every_second() {
+        let mut slow = [0_u32; 8];
+        for (_, change) in changes("antagonist", 10_000) {
+            match change {
+                Change::Speed(index, 0.25) => slow[index] += 1,
+                change => assert!(matches!(change, Change::Speed(_, 1.0)), "{change:?}"),
+            }
+        }
+        for seconds in slow {
+            assert!((2850..3150).contains(&seconds), "{seconds} of 10000");
+        }
+    }
+
+    #[test]
+    fn a_cold_endpoint_goes_joins_and_warms_up_in_order_of_time() {
+        let changes = changes("cold", 40);
+        assert!(changes.is_sorted_by_key(|(at, _)| *at));
+        let (index, is_cold) = (7, true);
+        assert_eq!(changes[0], (2 * SECOND, Change::Leaves(7)));
+        assert_eq!(changes[1], (7 * SECOND, Change::Joins { index, is_cold }));
+        assert_eq!(changes[2], (7 * SECOND, Change::Speed(7, 0.2)));
+        let warm = changes
+            .iter()
+            .find(|(_, change)| *change == Change::Speed(7, 1.0));
+        assert_eq!(warm.map(|(at, _)| *at), Some(10 * SECOND));
+        assert_eq!(changes[changes.len() / 2], (22 * SECOND, Change::Leaves(7)));
+    }
+}
