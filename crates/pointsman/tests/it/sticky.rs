@@ -265,7 +265,7 @@ fn a_session_belongs_to_the_endpoint_that_set_it() {
     let setter = |name: &'static str| {
         Endpoint::start(move |request| match request.target() {
             "/login" => Reply::ok(name)
-                .field("Set-Cookie", &format!("lang=en; Path=/"))
+                .field("Set-Cookie", "lang=en; Path=/")
                 .field("Set-Cookie", &format!("id={name}7; Path=/; Secure")),
             _ => Reply::ok(name),
         })
