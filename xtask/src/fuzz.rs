@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Everything in `fuzz/fuzz_targets`.
-const TARGETS: &[&str] = &["agent", "config", "cookie", "request", "response", "route"];
+const TARGETS: &[&str] = &["agent", "config", "cookie", "orca", "request", "response", "route"];
 
 /// What cargo-fuzz passes for coverage, in words that stable knows. No optimisation may fold
 /// the counters away, hence one codegen unit.
@@ -115,8 +115,8 @@ const REPORT_LINES: usize = 40;
 const HELP: &str = "\
 cargo xtask fuzz [TARGET ...] [--seconds N]
 
-Throws bytes at what reads bytes, for N seconds a target (60): agent, config, cookie, request,
-response, route. Begins with fuzz/seeds, keeps what reaches new code in fuzz/corpus and what breaks
+Throws bytes at what reads bytes, for N seconds a target (60): agent, config, cookie, orca,
+request, response, route. Begins with fuzz/seeds, keeps what reaches new code in fuzz/corpus and what breaks
 a target in fuzz/artifacts. Needs a C++ compiler. For example:
 
     cargo xtask fuzz request --seconds 600";
