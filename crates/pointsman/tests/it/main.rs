@@ -3,6 +3,7 @@
 //! `harness` is the only module that knows the program's API. Each test starts its own balancer
 //! on ports of its own.
 
+mod agents;
 mod balancing;
 mod busy;
 mod crosstalk;
