@@ -45,6 +45,14 @@ pub(crate) struct Group {
     pub(crate) indices: Vec<u32>,
     /// `shares[i]` is the sum of the weights of `indices[..=i]`, for draws by weight.
     pub(crate) shares: Vec<u64>,
+    /// Where in `shares` to begin looking, for each of as many equal parts of their sum as there
+    /// are endpoints.
+    guide: Vec<u32>,
+    /// By position: the weight without slow start, 1.0 being the mean of the group; and the part
+    /// of it that slow start leaves.
+    pub(crate) steady: Vec<(f32, f32)>,
+    /// True if all of `steady` are `(1.0, 1.0)`.
+    pub(crate) is_even: bool,
     /// Share of the requests that begin here or in a group before, of [`ALL`]. Levels only.
     begin_before: u32,
 }
@@ -186,6 +194,7 @@ impl Rotation {
             for &(_, _, _, index) in level {
                 group.push(index, self.weights[index].max(1));
             }
+            group.settle(pool, &self.weights);
             if standing == Standing::Open {
                 let of_level = |endpoint: &&Endpoint| {
                     let endpoint_is_far =
@@ -217,8 +226,7 @@ impl Rotation {
 
 /// The weight of an endpoint now, in parts of [`WEIGHT_ONE`], and when it will have changed.
 pub(crate) fn weight_now(endpoint: &Endpoint, pool: &Pool, now: u64) -> (u32, u64) {
-    let percent = endpoint.weight_percent.load(Ordering::Relaxed);
-    let full = endpoint.weight * WEIGHT_ONE * percent / 100;
+    let full = steady_weight(endpoint);
     let (Some(settings), true) = (&pool.settings.slow_start, full > 0) else {
         return (full, NEVER);
     };
@@ -229,9 +237,63 @@ pub(crate) fn weight_now(endpoint: &Endpoint, pool: &Pool, now: u64) -> (u32, u6
     }
 }
 
+/// The weight without slow start, in parts of [`WEIGHT_ONE`].
+fn steady_weight(endpoint: &Endpoint) -> u32 {
+    endpoint.weight * WEIGHT_ONE * endpoint.weight_percent.load(Ordering::Relaxed) / 100
+}
+
 impl Group {
+    /// Works out `steady`, once all endpoints are in.
+    fn settle(&mut self, pool: &Pool, weights: &[u32]) {
+        let steady = |index: &u32| {
+            let index = *index as usize;
+            let steady = steady_weight(&pool.endpoints[index]).max(1);
+            (steady as f32, weights[index].max(1) as f32)
+        };
+        let weights: Vec<(f32, f32)> = self.indices.iter().map(steady).collect();
+        let sum: f32 = weights.iter().map(|(steady, _)| steady).sum();
+        let mean = sum / weights.len() as f32;
+        self.steady = weights
+            .iter()
+            .map(|(steady, now)| (steady / mean, now / steady))
+            .collect();
+        self.is_even = self.steady.iter().all(|steady| *steady == (1.0, 1.0));
+        self.lay_guide();
+    }
+
+    /// Makes [`Self::position`] work, once all endpoints are in.
+    pub(crate) fn lay_guide(&mut self) {
+        let (count, sum) = (self.shares.len() as u64, self.weight_sum());
+        let mut position = 0;
+        for part in 0..count {
+            while self.shares[position as usize] * count <= part * sum {
+                position += 1;
+            }
+            self.guide.push(position);
+        }
+    }
+
+    /// Where the share is that holds `point`, which is less than [`Self::weight_sum`]. O(1) for a
+    /// random point: there are at most two shares in a part on average.
+    ///
+    /// Source: Chen, Asau, "On Generating Random Variates from an Empirical Distribution", AIIE
+    /// Transactions 6(2), 1974.
+    pub(crate) fn position(&self, point: u64) -> usize {
+        let part = point * self.shares.len() as u64 / self.weight_sum();
+        let mut position = self.guide[part as usize] as usize;
+        while self.shares[position] <= point {
+            position += 1;
+        }
+        position
+    }
+
+    /// The weight of all.
+    pub(crate) fn weight_sum(&self) -> u64 {
+        self.shares.last().copied().unwrap_or(0)
+    }
+
     pub(crate) fn push(&mut self, index: usize, weight: u32) {
-        let sum = self.shares.last().copied().unwrap_or(0);
+        let sum = self.weight_sum();
         let index = u32::try_from(index).expect("a pool has fewer than 2^32 endpoints");
         self.indices.push(index);
         self.shares.push(sum + u64::from(weight));

@@ -77,10 +77,6 @@ impl<'a> Candidates<'a> {
         &self.pool.endpoints
     }
 
-    pub(crate) fn pool(&self) -> &'a Pool {
-        self.pool
-    }
-
     /// What the request asks for.
     pub fn wanted(&self) -> &Wanted<'a> {
         self.wanted
@@ -126,25 +122,40 @@ impl<'a> Candidates<'a> {
         self.weight(index) as f32 / full as f32
     }
 
+    /// By position in [`Self::indices`]: the weight without slow start, 1.0 being the mean of the
+    /// candidates, and the part of it that slow start leaves.
+    pub fn steady(&self) -> &[(f32, f32)] {
+        &self.group.steady
+    }
+
+    /// True if all weigh the same, and none is in slow start.
+    pub fn are_even(&self) -> bool {
+        self.group.is_even
+    }
+
     /// When the endpoint was picked last, in µs since the pool was made; 0: never.
     pub fn picked_at(&self, index: usize) -> u64 {
         let load = &self.pool.endpoints[index].load;
         load.picked_at.load(Ordering::Relaxed)
     }
 
-    /// Draws a candidate by weight, full and excluded ones included. O(log n). There must be one.
+    /// Draws a candidate by weight, full and excluded ones included. There must be one.
     pub fn draw(&self, random: &mut Rng) -> usize {
-        let position = self.position(random.u64(..self.weight_sum()));
-        self.group.indices[position] as usize
+        self.group.indices[self.draw_position(random)] as usize
     }
 
-    /// Draws two different candidates by weight, full and excluded ones included. O(log n).
+    /// As [`Self::draw`], as a position in [`Self::indices`].
+    pub fn draw_position(&self, random: &mut Rng) -> usize {
+        self.group.position(random.u64(..self.weight_sum()))
+    }
+
+    /// Draws two different candidates by weight, full and excluded ones included.
     /// There must be two.
     pub fn draw_two(&self, random: &mut Rng) -> (usize, usize) {
         let Group {
             indices, shares, ..
         } = self.group;
-        let first = self.position(random.u64(..self.weight_sum()));
+        let first = self.draw_position(random);
         let before = if first == 0 { 0 } else { shares[first - 1] };
         let weight = shares[first] - before;
         // The second draw is from what the first one leaves: points at or after the first one's
@@ -153,7 +164,7 @@ impl<'a> Candidates<'a> {
         if point >= before {
             point += weight;
         }
-        let second = self.position(point);
+        let second = self.group.position(point);
         (indices[first] as usize, indices[second] as usize)
     }
 
@@ -172,18 +183,6 @@ impl<'a> Candidates<'a> {
 
     /// The weight of all candidates.
     pub(super) fn weight_sum(&self) -> u64 {
-        self.group.shares.last().copied().unwrap_or(0)
-    }
-
-    /// Where in the group the share holding `point` is.
-    fn position(&self, point: u64) -> usize {
-        let shares = &self.group.shares;
-        // Right at once while all weigh the same, as they mostly do.
-        let guess = (point * shares.len() as u64 / self.weight_sum()) as usize;
-        let begin = guess.checked_sub(1).map_or(0, |before| shares[before]);
-        if (begin..shares[guess]).contains(&point) {
-            return guess;
-        }
-        shares.partition_point(|&share| share <= point)
+        self.group.weight_sum()
     }
 }

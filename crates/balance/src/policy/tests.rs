@@ -413,6 +413,11 @@ proptest! {
         for (index, &weight) in weights.iter().enumerate() {
             group.push(index, weight);
         }
+        group.lay_guide();
+        for point in 0..weights.iter().sum::<u32>().into() {
+            let position = group.position(point);
+            prop_assert_eq!(position, group.shares.partition_point(|&share| share <= point));
+        }
         let tried = Tried::new();
         let wanted = Wanted::plain(&tried, tick());
         let candidates = Candidates::new(&pool, &group, &weights, &tried, &wanted, 0, 1);
