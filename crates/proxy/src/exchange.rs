@@ -438,7 +438,8 @@ impl Exchange<'_> {
                     waits,
                 } = *slow;
                 let first = (attempt, upstream, question);
-                self.race(route, first, copy, waits, search).await
+                // Apart, so that requests without a copy need no memory for it.
+                Box::pin(self.race(route, first, copy, waits, search)).await
             }
             Err(failed) => {
                 let now = Instant::now();

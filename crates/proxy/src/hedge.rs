@@ -137,6 +137,8 @@ impl Exchange<'_> {
         let mut scratch = worker.take_scratch();
         let Scratch { up, .. } = &mut *scratch;
         up.begin(self.request.body_length, BodyWriter::Plain);
+        // There is no body: what is kept is that it can be sent again.
+        up.keep(0);
         self.write_request_head(route, up.head());
         let runner = Runner { attempt, stage };
         Some(SecondCopy { runner, scratch })
@@ -320,7 +322,8 @@ impl Exchange<'_> {
         worker.return_scratch(race.scratch);
         let mut winner = None;
         for (index, Runner { attempt, stage }) in race.runners.into_iter().enumerate() {
-            if index == FIRST && ended.is_ok() && !matches!(stage, Stage::Over(_)) {
+            let is_cut = matches!(ended, Err(Failed::Client(_)));
+            if index == FIRST && !is_cut && !matches!(stage, Stage::Over(_)) {
                 // If it did not win, it would have taken longer than this.
                 self.learn_delay(self.record.age(&attempt, now), search);
             }

@@ -109,6 +109,28 @@ fn a_bad_answer_waits_for_a_better_one_and_counts_if_none_comes() {
 }
 
 #[test]
+fn when_both_answers_are_bad_the_request_is_repeated_where_statuses_are() {
+    let endpoints = [named("a"), named("b"), named("c")];
+    let [a, b, c] = &endpoints;
+    let gates = [Gate::new(), Gate::new()];
+    let proxy = setup(&[a, b, c]).pool("retry = { on = [\"503\"] }").start();
+    teach(&proxy);
+    for (endpoint, gate) in [a, b].into_iter().zip(&gates) {
+        let gate = gate.clone();
+        endpoint.set_script(move |_| Reply::status(503).wait(&gate));
+    }
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    poll_until("there is a copy", SOON, || b.in_flight() == 1);
+    gates.iter().for_each(Gate::open);
+    assert_eq!(client.read_response().text(), "c");
+    let entry = &proxy.log(151)[150];
+    let attempts = entry["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 3, "{entry}");
+    assert_eq!(entry["endpoint"], c.peer().to_string());
+}
+
+#[test]
 fn when_one_copy_breaks_the_other_one_answers() {
     let (a, b) = (named("a"), named("b"));
     let [gate_a, gate_b] = [Gate::new(), Gate::new()];
