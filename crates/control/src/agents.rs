@@ -50,18 +50,21 @@ impl Agents {
     pub(crate) fn new(pools: &[Arc<Pool>], events: Events) -> Self {
         let mut agents: Vec<Agent> = Vec::new();
         let mut known = HashMap::new();
-        for (pool, settings) in pools.iter().enumerate() {
-            let Some(agent) = &settings.settings.agent else {
+        for (pool_index, pool) in pools.iter().enumerate() {
+            let Some(settings) = &pool.settings.agent else {
                 continue;
             };
-            for (endpoint, of) in settings.endpoints.iter().enumerate() {
-                let address = at_port(&of.address, agent.port);
-                let key = (address.clone(), agent.clone());
-                let index = *known.entry(key).or_insert_with(|| {
-                    agents.push(Agent::new(address, agent.clone()));
+            for (endpoint_index, endpoint) in pool.endpoints.iter().enumerate() {
+                let address = at_port(&endpoint.address, settings.port);
+                let key = (address.clone(), settings.clone());
+                let agent = *known.entry(key).or_insert_with(|| {
+                    agents.push(Agent::new(address, settings.clone()));
                     agents.len() - 1
                 });
-                agents[index].members.push(Place { pool, endpoint });
+                agents[agent].members.push(Place {
+                    pool: pool_index,
+                    endpoint: endpoint_index,
+                });
             }
         }
         Self {
@@ -162,19 +165,15 @@ impl Agents {
                 board.agent_said(place, is_up, now);
             }
         }
-        let both = [before, after];
-        let states = both.map(|wishes| wishes.admin_state.as_str().to_owned());
-        self.tell(index, "admin_state", states);
-        self.tell(
-            index,
-            "weight",
-            both.map(|wishes| weight_text(wishes.weight)),
-        );
-        self.tell(
-            index,
-            "max_requests",
-            both.map(|wishes| max_text(wishes.max_requests)),
-        );
+        type Text = fn(Wishes) -> String;
+        let texts: [(&str, Text); 3] = [
+            ("admin_state", |wishes| wishes.admin_state.as_str().into()),
+            ("weight", |wishes| weight_text(wishes.weight)),
+            ("max_requests", |wishes| max_text(wishes.max_requests)),
+        ];
+        for (what, text) in texts {
+            self.tell(index, what, [before, after].map(text));
+        }
     }
 
     /// Emits an event for each endpoint of the agent, if there is a change.

@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use balance::{
     AdminState, Availability, LoadProbeSettings, LoadReport, Pool, load_report, parse_load_body,
@@ -16,7 +16,7 @@ use balance::{
 use message::{FieldName, ResponseHead};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::connection::{Problem, connect};
 use crate::http::{self, Answers};
@@ -148,8 +148,7 @@ impl Round {
         };
         slot.answers = answers;
         if let Some(report) = report {
-            let now = std::time::Instant::now();
-            self.pool.report_load(index, &report, VALID, now);
+            self.pool.report_load(index, &report, VALID, Instant::now());
         }
     }
 }
