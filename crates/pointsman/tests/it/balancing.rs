@@ -32,9 +32,14 @@ fn an_endpoint_of_weight_zero_is_a_last_resort() {
 fn every_policy_uses_what_it_should() {
     for (policy, endpoints_used) in [
         ("least_request", 2),
+        ("least_connections", 2),
+        ("utilization", 2),
         ("round_robin", 2),
         ("random", 2),
         ("first", 1),
+        // The key is the client's address, and there is one client.
+        ("maglev", 1),
+        ("rendezvous", 1),
     ] {
         let [a, b] = [named("a"), named("b")];
         let proxy = Setup::to(&[&a, &b])
@@ -96,4 +101,17 @@ fn requests_at_once_are_spread_evenly_by_least_request() {
     }
     assert_eq!(endpoints.each_ref().map(Endpoint::in_flight), [4; 4]);
     gate.open();
+}
+
+#[test]
+fn peak_ewma_does_not_fall_for_fast_failures() {
+    let good = named("good");
+    let failing = Endpoint::start(|_| Reply::status(500));
+    let proxy = Setup::to(&[&good, &failing])
+        .pool("policy = \"peak_ewma\"\noutlier = \"off\"")
+        .start();
+    let outcomes = Load::get(proxy.peer(), 400).run();
+    // At most those of the eight clients that are on their way before the first failure counts.
+    assert!(outcomes.with_status(500) <= 8, "{outcomes:?}");
+    assert_eq!(outcomes.bodies["good"], 400 - outcomes.with_status(500));
 }
