@@ -152,7 +152,8 @@ impl Metrics {
     /// zero is the absence of one, because protocol buffers leave zeros out.
     fn utilization(&self) -> Option<f32> {
         let memory = self.memory.map(|used| {
-            let free = 1.0 - used;
+            // Memory has no soft limits: there is never more in use than there is.
+            let free = (1.0 - used).max(0.0);
             (1.0 - free / MEMORY_SPARE).max(0.0)
         });
         let machine = match (self.cpu, memory) {
@@ -298,6 +299,7 @@ mod tests {
             ("cpu_utilization=0.3,mem_utilization=0.85", Some(0.3)),
             ("cpu_utilization=0.3,mem_utilization=1.0", Some(1.0)),
             ("mem_utilization=0.5", Some(0.0)),
+            ("mem_utilization=4e37", Some(1.0)),
             ("rps_fractional=5", None),
         ] {
             let report = parse_load_metrics(text.as_bytes()).unwrap();
