@@ -229,21 +229,23 @@ impl Contest {
         Some(self.result(name)?.p99 / best)
     }
 
-    /// How [`CANDIDATE`] stands against the bar: what it reached, in words, and whether that is
-    /// enough. `None` if it did not run, or nothing to hold it against.
-    pub(crate) fn verdict(&self) -> Option<(String, bool)> {
+    /// What a contestant reached of what the bar is about, in words. `None` if it did not run,
+    /// or none to hold it against.
+    pub(crate) fn reached(&self, name: &str) -> Option<String> {
+        Some(match self.scenario.bar {
+            Bar::Ratio(_) => format!("{:.3}", self.ratio(name)?),
+            Bar::Failures(_) => format!("{:.2} %", self.result(name)?.failed * 100.0),
+        })
+    }
+
+    /// True if [`CANDIDATE`] reached the bar, and gave up no request without need. `None` as for
+    /// [`Self::reached`].
+    pub(crate) fn is_passed(&self) -> Option<bool> {
         let result = self.result(CANDIDATE)?;
         let in_time = result.deadlines == 0 || self.scenario.is_overloaded();
-        let (text, is_reached) = match self.scenario.bar {
-            Bar::Ratio(bar) => {
-                let ratio = self.ratio(CANDIDATE)?;
-                (format!("{ratio:.2}"), ratio <= bar)
-            }
-            Bar::Failures(bar) => {
-                let failed = result.failed;
-                (format!("{:.2} %", failed * 100.0), failed <= bar)
-            }
-        };
-        Some((text, is_reached && in_time))
+        Some(match self.scenario.bar {
+            Bar::Ratio(bar) => self.ratio(CANDIDATE)? <= bar && in_time,
+            Bar::Failures(bar) => result.failed <= bar && in_time,
+        })
     }
 }

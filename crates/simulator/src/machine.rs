@@ -77,8 +77,8 @@ impl Machine {
         matches!(self.discipline, Discipline::FailsAfter(_))
     }
 
-    /// What a request of `work` that comes now has to expect, in ns, if nothing is known of the
-    /// work of those before it but that it is `work` too.
+    /// What a request of `work` that comes now has to expect, in ns. In the queue, if the work of
+    /// those before it is exponential with that mean; sharing, if as many stay as there are now.
     pub(crate) fn expected(&self, work: f64) -> f64 {
         let (slots, after) = (self.slots as f64, self.count() as f64 + 1.0);
         let rounds = match self.discipline {

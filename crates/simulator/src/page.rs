@@ -12,10 +12,12 @@ use crate::{plot, report};
 pub(crate) fn write(plan: &Plan, contests: &[Contest]) -> io::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let path = docs.join("simulation.md");
-    let sharing = contest::hold(&Plan {
+    let mut sharing = Plan {
         discipline: Discipline::Ps,
         ..plan.clone()
-    });
+    };
+    sharing.setups.retain(|setup| setup.has_bar);
+    let sharing = contest::hold(&sharing);
     let alone = |contest: &&Contest| contest.setup.name == "1x1";
     let mut page = fs::read_to_string(&path)?;
     page = replace(&page, "verdicts", &report::verdicts(contests))?;

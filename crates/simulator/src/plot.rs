@@ -127,7 +127,7 @@ fn text(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
 }
 
 const TITLE: &str = "Simulated p99 latency, as a multiple of the best of p2c, leastconn and ewma. \
-                     Left is better; dots at the right edge are 3× or worse.";
+                     Left is better; dots at an edge are beyond it.";
 
 const TICKS: &[f64] = &[0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0];
 

@@ -49,7 +49,7 @@ pub(crate) fn results<'a>(contests: impl IntoIterator<Item = &'a Contest>) -> St
 /// One table: a row for each scenario, a column for each setup, and in it what [`CANDIDATE`]
 /// reached there. Empty if it did not run.
 pub(crate) fn verdicts(contests: &[Contest]) -> String {
-    if contests.iter().all(|contest| contest.verdict().is_none()) {
+    if contests.iter().all(|contest| contest.is_passed().is_none()) {
         return String::new();
     }
     let of_one_scenario: Vec<&[Contest]> = contests
@@ -66,19 +66,18 @@ pub(crate) fn verdicts(contests: &[Contest]) -> String {
         };
         let mut row = vec![contests[0].scenario.name.to_owned(), bar];
         row.extend(contests.iter().map(verdict));
-        let oracle = contests[0].ratio("oracle");
-        row.push(oracle.map_or(String::new(), |ratio| format!("{ratio:.2}")));
+        row.push(contests[0].reached("oracle").unwrap_or_default());
         row
     });
     table(&head, rows)
 }
 
 fn verdict(contest: &Contest) -> String {
-    match contest.verdict() {
-        None => String::new(),
-        Some((text, _)) if !contest.setup.has_bar => text,
-        Some((text, true)) => format!("{text} pass"),
-        Some((text, false)) => format!("**{text} miss**"),
+    let reached = contest.reached(CANDIDATE).unwrap_or_default();
+    match contest.is_passed() {
+        Some(true) if contest.setup.has_bar => format!("{reached} pass"),
+        Some(false) if contest.setup.has_bar => format!("**{reached} miss**"),
+        _ => reached,
     }
 }
 
