@@ -4,11 +4,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use balance::{
-    Address, Availability, Balancer, EndpointSettings, POLICIES, PolicySettings, Pool,
-    PoolSettings, Tried, Wanted,
+    Address, Answer, Availability, Balancer, EndpointSettings, POLICIES, Pick, PolicySettings,
+    Pool, PoolSettings, Tried, Wanted,
 };
 use divan::{Bencher, black_box};
 use fastrand::Rng;
@@ -23,19 +23,33 @@ fn pick<const ENDPOINTS: usize>(bencher: Bencher<'_, '_>, policy: &'static str) 
     let mut balancer = Balancer::new(pool(policy, ENDPOINTS), 0);
     let mut random = Rng::with_seed(1);
     let tried = Tried::new();
-    let now = Instant::now();
+    let mut now = Instant::now();
     let mut key = 0u64;
     let mut pick = || {
+        now += BETWEEN_PICKS;
         key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let wanted = Wanted {
             key: Some(key),
             ..Wanted::plain(&tried, now)
         };
-        drop(balancer.pick(black_box(&wanted), &mut random));
+        (balancer.pick(black_box(&wanted), &mut random), now)
     };
-    pick(); // The first one sorts the endpoints.
-    bencher.bench_local(pick);
+    // The first one sorts the endpoints. Answers are what some policies go by.
+    for number in 0..20 * ENDPOINTS as u64 {
+        if let (Pick::Endpoint(lease, _), now) = pick() {
+            lease.learn(&Answer {
+                class: 0,
+                latency: Duration::from_micros(500 + number % 101),
+                is_success: true,
+                now,
+            });
+        }
+    }
+    bencher.bench_local(|| drop(pick()));
 }
+
+/// What a request costs a worker, so that no more picks come in a second.
+const BETWEEN_PICKS: Duration = Duration::from_micros(15);
 
 /// All endpoints up, unlimited and of the same weight.
 fn pool(policy: &'static str, endpoints: usize) -> Arc<Pool> {

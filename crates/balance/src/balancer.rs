@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use fastrand::Rng;
 
@@ -128,8 +129,9 @@ impl Balancer {
 
     /// Takes a place at the end of the pool's queue, or `None` if the queue is full. The ticket
     /// must come back by [`Self::poll_turn`] until that is ready, or by [`Self::leave`].
-    pub fn enqueue(&mut self) -> Option<Ticket> {
-        self.line.join(&self.seat.pool.queue)
+    pub fn enqueue(&mut self, now: Instant) -> Option<Ticket> {
+        let pool = &self.seat.pool;
+        self.line.join(&pool.queue, pool.micros(now))
     }
 
     /// Ready with an endpoint, or [`Pick::Refused`], when it is this ticket's turn among all
@@ -146,7 +148,7 @@ impl Balancer {
     ) -> Poll<Pick> {
         // Asks for a wake-up first and looks for room afterwards, so none is lost.
         let queue = &self.seat.pool.queue;
-        if !self.line.is_first(ticket, cx.waker(), queue) {
+        if !self.line.is_next(ticket, cx.waker(), queue) {
             return Poll::Pending;
         }
         let pick = self.pick_now(wanted, random);
@@ -154,7 +156,9 @@ impl Balancer {
             return Poll::Pending;
         }
         // There may be more room: the next waiter is woken to see.
-        self.line.leave(ticket, &self.seat.pool.queue);
+        let pool = &self.seat.pool;
+        self.line
+            .serve(ticket, &pool.queue, pool.micros(wanted.now));
         Poll::Ready(pick)
     }
 
@@ -335,10 +339,14 @@ impl Lease {
         self.index
     }
 
-    /// Tells the policy what came of the request; only the first time counts.
+    /// Tells what came of the request; only the first time counts.
     pub fn learn(&self, answer: &Answer) {
         if self.is_open.replace(false) {
-            let now = self.seat.pool.micros(answer.now);
+            let pool = &self.seat.pool;
+            let now = pool.micros(answer.now);
+            if answer.is_success {
+                pool.observe_latency(self.index, self.sent.in_flight, answer.latency, now);
+            }
             let mut policy = self.seat.policy.borrow_mut();
             policy.learn(self.endpoint(), self.sent, answer, now);
         }

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use crate::adaptive::Judgement;
+use crate::concurrency::Concurrency;
 use crate::load_state::LoadState;
-use crate::policy::{LatencyCost, ReportedWeight};
-use crate::{Address, EndpointSettings};
+use crate::policy::{LatencyCost, Reported, ReportedWeight, Slowness};
+use crate::{Address, ConcurrencySettings, EndpointSettings};
 
 /// An endpoint and what is known of it at this moment. Shared by every worker and by the health
 /// board; everything that changes is atomic.
@@ -26,12 +26,16 @@ pub struct Endpoint {
     pub zone: Option<Box<str>>,
     /// Load, written by the workers with every request.
     pub load: LoadLine,
-    /// How fast it answers, for `adaptive`.
-    pub(crate) judgement: Judgement,
+    /// What it reports of its requests, for `adaptive`.
+    pub(crate) reported: Reported,
     /// What it says of its own load.
     pub(crate) load_state: LoadState,
     /// The weight that its reports give it, for `utilization`.
-    pub(crate) reported: ReportedWeight,
+    pub(crate) reported_weight: ReportedWeight,
+    /// How many requests at once it takes well; `None`: not looked for.
+    pub(crate) concurrency: Option<Concurrency>,
+    /// Most requests in flight as configured, or as its agent says; `u32::MAX`: no bound.
+    pub(crate) max_allowed: AtomicU32,
     /// When slow start began, in µs of the pool's time; [`NEVER`]: it is warm.
     pub(crate) ramp_since: AtomicU64,
     /// Part of the weight that counts, set at run time.
@@ -60,6 +64,8 @@ pub struct LoadLine {
     pub(crate) picked_at: AtomicU64,
     /// How long it takes to answer, for `peak_ewma`.
     pub(crate) latency_cost: LatencyCost,
+    /// How slow it is, for `adaptive`.
+    pub(crate) slowness: Slowness,
     /// Failures since the last success, and [`ON_TRIAL`].
     failures_in_row: AtomicU32,
     /// Those of them that came after a connection was there.
@@ -120,9 +126,11 @@ impl Endpoint {
             tier,
             zone,
             load: LoadLine::new(max_requests),
-            judgement: Judgement::default(),
+            reported: Reported::default(),
             load_state: LoadState::default(),
-            reported: ReportedWeight::default(),
+            reported_weight: ReportedWeight::default(),
+            concurrency: None,
+            max_allowed: AtomicU32::new(max_requests.map_or(u32::MAX, NonZeroU32::get)),
             ramp_since: AtomicU64::new(NEVER),
             weight_percent: AtomicU32::new(100),
             availability: AtomicU8::new(Availability::Unknown as u8),
@@ -153,6 +161,21 @@ impl Endpoint {
     pub fn in_flight_max(&self) -> Option<u32> {
         let max = self.load.in_flight_max.load(Ordering::Relaxed);
         (max != u32::MAX).then_some(max)
+    }
+
+    /// Looks for the most requests at once that it takes well, from now on.
+    pub(crate) fn adapt_concurrency(mut self, settings: ConcurrencySettings) -> Self {
+        self.concurrency = Some(Concurrency::new(settings));
+        self.settle_in_flight_max();
+        self
+    }
+
+    /// Works out [`Self::in_flight_max`] after a part of it changed. True if it went up.
+    pub(crate) fn settle_in_flight_max(&self) -> bool {
+        let allowed = self.max_allowed.load(Ordering::Relaxed);
+        let found = self.concurrency.as_ref().map_or(u32::MAX, Concurrency::max);
+        let max = allowed.min(found);
+        self.load.in_flight_max.swap(max, Ordering::Relaxed) < max
     }
 
     /// Pools go through [`crate::Pool::set_availability`], so that no worker misses it.
@@ -208,6 +231,7 @@ impl LoadLine {
             in_flight_max: AtomicU32::new(max_requests.map_or(u32::MAX, NonZeroU32::get)),
             picked_at: AtomicU64::new(0),
             latency_cost: LatencyCost::default(),
+            slowness: Slowness::default(),
             failures_in_row: AtomicU32::new(0),
             connected_failures_in_row: AtomicU32::new(0),
         }

@@ -11,6 +11,7 @@ mod address;
 mod hash;
 mod settings;
 
+mod concurrency;
 mod endpoint;
 mod load_state;
 mod pool;
@@ -21,7 +22,6 @@ mod rotation;
 mod tried;
 mod wanted;
 
-mod adaptive;
 mod circuit;
 mod hedge;
 mod policy;

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::adaptive::Classes;
 use crate::endpoint::NEVER;
 use crate::load_state::{LoadReport, LoadWord};
 use crate::rotation::{WEIGHT_ONE, weight_now};
@@ -26,8 +25,6 @@ pub struct Pool {
     pub retry_budget: RetryBudget,
     /// Bounds the copies of slow requests.
     pub hedge_budget: HedgeBudget,
-    /// How long requests of each class take.
-    pub(crate) classes: Classes,
     /// True if the policy goes by a key.
     has_key: bool,
     /// Which endpoint has which session; `None` if the pool is not sticky.
@@ -36,6 +33,8 @@ pub struct Pool {
     epoch: Instant,
     /// True once any endpoint has a bound of its requests. If none has, nobody ever waits.
     is_limited: AtomicBool,
+    /// True once any endpoint has reported requests in flight or latency.
+    has_reports: AtomicBool,
     /// Moves when what is known of an endpoint does.
     generation: AtomicU64,
     /// Requests in flight at all endpoints; see [`Pool::counts_requests`].
@@ -59,19 +58,25 @@ impl Pool {
         workers: usize,
         now: Instant,
     ) -> Self {
-        let endpoints: Box<[Endpoint]> = endpoints.into_iter().map(Endpoint::new).collect();
-        let has_limit = |endpoint: &Endpoint| endpoint.max_requests.is_some();
+        let endpoints = endpoints.into_iter().map(Endpoint::new);
+        let endpoints: Box<[Endpoint]> = match settings.concurrency {
+            Some(concurrency) => endpoints
+                .map(|endpoint| endpoint.adapt_concurrency(concurrency))
+                .collect(),
+            None => endpoints.collect(),
+        };
+        let has_limit = |endpoint: &Endpoint| endpoint.in_flight_max().is_some();
         Self {
             queue: Queue::new(settings.queue.length, workers),
             retry_budget: RetryBudget::default(),
             hedge_budget: HedgeBudget::default(),
-            classes: Classes::default(),
             has_key: policy::by_name(settings.policy.name).is_some_and(|kind| kind.has_key),
             sessions: settings.sticky.clone().map(Sessions::new),
             epoch: now,
             is_limited: AtomicBool::new(endpoints.iter().any(has_limit)),
             endpoints,
             settings,
+            has_reports: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             picks: AtomicU64::new(0),
@@ -139,7 +144,8 @@ impl Pool {
             .max_requests
             .map_or(u32::MAX, std::num::NonZeroU32::get);
         let max = max.map_or(configured, |max| max.min(configured));
-        endpoint.load.in_flight_max.store(max, Ordering::Relaxed);
+        endpoint.max_allowed.store(max, Ordering::Relaxed);
+        endpoint.settle_in_flight_max();
         if max != u32::MAX {
             self.is_limited.store(true, Ordering::Relaxed);
         }
@@ -158,8 +164,11 @@ impl Pool {
                 self.changed();
             }
         }
-        endpoint.reported.report(report, now);
-        endpoint.judgement.report(endpoint, report, until, now);
+        endpoint.reported_weight.report(report, now);
+        let ours = endpoint.load.in_flight.load(Ordering::Relaxed);
+        if endpoint.reported.report(report, ours, until) {
+            self.has_reports.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Takes what an endpoint says of itself in a response. That is good for three times as long
@@ -170,6 +179,25 @@ impl Pool {
         let valid = silence.map_or(RESPONSE_VALID_MAX, |silence| 3 * silence);
         let valid = valid.clamp(RESPONSE_VALID_MIN, RESPONSE_VALID_MAX);
         self.report_load(index, report, valid, now);
+    }
+
+    /// Takes how long a request took that went well: adaptive concurrency goes by it. `in_flight`
+    /// were at the endpoint as it was sent, itself included; `now` is in µs.
+    pub(crate) fn observe_latency(
+        &self,
+        index: usize,
+        in_flight: u32,
+        latency: Duration,
+        now: u64,
+    ) {
+        let endpoint = &self.endpoints[index];
+        // No change of generation: workers go by the bound itself, and it moves all the time.
+        if let Some(concurrency) = &endpoint.concurrency
+            && concurrency.observe(in_flight, latency, now)
+            && endpoint.settle_in_flight_max()
+        {
+            self.queue.wake_next();
+        }
     }
 
     /// The endpoint takes no more work until `until`, it says.
@@ -227,14 +255,18 @@ impl Pool {
         self.is_limited.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn has_reports(&self) -> bool {
+        self.has_reports.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Has every worker look anew, and the first waiter too.
+    /// Has every worker look anew, and the next waiter too.
     fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-        self.queue.wake_first();
+        self.queue.wake_next();
     }
 
     /// True unless the pool as a whole has as much in flight as it may.
@@ -270,14 +302,14 @@ impl Pool {
         Some(in_flight)
     }
 
-    /// Takes back one `reserve`, and offers the room to the first waiter.
+    /// Takes back one `reserve`, and offers the room to the next waiter.
     pub(crate) fn release(&self, index: usize) {
         self.endpoints[index].release();
         if self.counts_requests() {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         if self.is_limited() {
-            self.queue.wake_first();
+            self.queue.wake_next();
         }
     }
 }

@@ -36,6 +36,8 @@ fn a_retry_prefers_a_tried_endpoint_to_one_that_is_down() {
 #[test]
 fn with_all_down_they_are_tried_unless_the_pool_fails_closed() {
     let mut open = balancer(&[Availability::Down, Availability::Down]);
+    open.pool()
+        .set_admin_state(1, crate::AdminState::Maintenance);
     assert_eq!(pick_after(&mut open, &[]), (0, Why::FailOpen));
 
     let closed = PoolSettings {

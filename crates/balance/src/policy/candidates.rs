@@ -98,6 +98,31 @@ impl<'a> Candidates<'a> {
         self.pool.endpoints[index].has_room() && !self.excluded.contains(index)
     }
 
+    /// How long an endpoint has waited for its turn, in µs; heavier ones wait faster.
+    #[inline]
+    pub fn waited(&self, index: usize) -> u64 {
+        let waited = self.now.saturating_sub(self.picked_at(index));
+        if self.are_even() {
+            waited
+        } else {
+            waited * u64::from(self.weight(index))
+        }
+    }
+
+    /// Requests in flight, if the endpoint may be picked.
+    #[inline]
+    pub fn open_load(&self, index: usize) -> Option<u32> {
+        let load = &self.pool.endpoints[index].load;
+        let in_flight = load.in_flight.load(Ordering::Relaxed);
+        let has_room = in_flight < load.in_flight_max.load(Ordering::Relaxed);
+        (has_room && !self.excluded.contains(index)).then_some(in_flight)
+    }
+
+    /// True once any endpoint of the pool has reported requests in flight or latency.
+    pub fn has_reports(&self) -> bool {
+        self.pool.has_reports()
+    }
+
     /// Requests in flight.
     pub fn load(&self, index: usize) -> u32 {
         let load = &self.pool.endpoints[index].load;

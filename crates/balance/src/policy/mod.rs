@@ -3,6 +3,7 @@
 //! A policy sees [`Candidates`]: endpoints of one tier, some of them full or excluded. Health,
 //! tiers and weight 0 are settled before it is asked (see `Balancer::pick`).
 
+mod adaptive;
 mod bound;
 mod candidates;
 mod first;
@@ -22,6 +23,7 @@ use fastrand::Rng;
 
 use crate::{Answer, Endpoint, PolicySettings};
 
+pub(crate) use adaptive::{Reported, Slowness};
 pub use candidates::Candidates;
 pub(crate) use peak_ewma::LatencyCost;
 pub(crate) use utilization::ReportedWeight;
@@ -29,6 +31,7 @@ pub(crate) use utilization::ReportedWeight;
 /// Every balancing policy. To add one: write its file, add its row. The config, the docs and the
 /// conformance test read this table.
 pub const POLICIES: &[PolicyKind] = &[
+    adaptive::KIND,
     least_request::KIND,
     least_connections::KIND,
     peak_ewma::KIND,
@@ -41,7 +44,7 @@ pub const POLICIES: &[PolicyKind] = &[
 ];
 
 /// The policy of a pool that names none.
-pub const DEFAULT_POLICY: &str = least_request::KIND.name;
+pub const DEFAULT_POLICY: &str = adaptive::KIND.name;
 
 /// A row of [`POLICIES`].
 #[derive(Debug)]

@@ -76,7 +76,7 @@ impl Policy for Utilization {
 fn schedule(candidates: &Candidates<'_>, random: &mut Rng) -> Option<Schedule> {
     let weight = |index: usize| {
         candidates.endpoints()[index]
-            .reported
+            .reported_weight
             .weight(candidates.now())
     };
     let weights: Vec<(usize, Option<f32>)> = candidates

@@ -9,8 +9,8 @@ use fastrand::Rng;
 use super::*;
 use crate::fixture::{ask, endpoint, pick, poll, pool, pool_of, settings, tick};
 use crate::{
-    AdminState, Availability, Balancer, DEFAULT_POLICY, Lease, Pick, PoolSettings, QueueSettings,
-    Tried, Wanted,
+    AdminState, Availability, Balancer, DEFAULT_POLICY, Lease, Pick, Pool, PoolSettings,
+    QueueSettings, Tried, Wanted,
 };
 
 /// A waker that remembers.
@@ -72,7 +72,7 @@ fn waiters_are_served_in_the_order_they_came_over_all_workers() {
     let mut waiters: Vec<_> = order
         .iter()
         .map(|&worker| {
-            let ticket = workers[worker].enqueue().expect("the queue has room");
+            let ticket = workers[worker].enqueue(tick()).expect("the queue has room");
             let (bell, waker) = bell();
             assert!(poll(&mut workers[worker], ticket, &waker).is_pending());
             (worker, ticket, bell, waker)
@@ -97,7 +97,7 @@ fn waiters_are_served_in_the_order_they_came_over_all_workers() {
 fn a_new_request_does_not_overtake_those_who_wait() {
     let mut balancer = Balancer::new(pool_of(&[1], 1), 0);
     let held = pick(&mut balancer).expect("room");
-    let ticket = balancer.enqueue().expect("the queue has room");
+    let ticket = balancer.enqueue(tick()).expect("the queue has room");
     drop(held);
     assert!(pick(&mut balancer).is_none());
     let (_, waker) = bell();
@@ -109,12 +109,12 @@ fn a_new_request_does_not_overtake_those_who_wait() {
 fn a_full_queue_takes_nobody_until_one_leaves() {
     let mut balancer = short_queue();
     let _held = pick(&mut balancer).expect("room");
-    let ticket = balancer.enqueue().expect("the queue has room");
-    assert!(balancer.enqueue().is_none());
+    let ticket = balancer.enqueue(tick()).expect("the queue has room");
+    assert!(balancer.enqueue(tick()).is_none());
     balancer.leave(ticket);
     balancer.leave(ticket); // Once more does nothing.
     assert_eq!(balancer.pool().queue.waiting(), 0);
-    assert!(balancer.enqueue().is_some());
+    assert!(balancer.enqueue(tick()).is_some());
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn whoever_leaves_in_front_hands_the_turn_to_the_next() {
     let held = pick(&mut one).expect("room");
     let (_, waker_of_leaver) = bell();
     let (bell, waker) = bell();
-    let leaver = one.enqueue().expect("the queue has room");
+    let leaver = one.enqueue(tick()).expect("the queue has room");
     assert!(poll(&mut one, leaver, &waker_of_leaver).is_pending());
-    let next = other.enqueue().expect("the queue has room");
+    let next = other.enqueue(tick()).expect("the queue has room");
     assert!(poll(&mut other, next, &waker).is_pending());
     // The wake-up for this room goes to the one that then leaves.
     drop(held);
@@ -143,7 +143,7 @@ fn whoever_leaves_in_the_middle_changes_nothing_for_the_others() {
     let held = pick(&mut balancer).expect("room");
     let (_, waker) = bell();
     let tickets: Vec<_> = (0..3)
-        .map(|_| balancer.enqueue().expect("room to wait"))
+        .map(|_| balancer.enqueue(tick()).expect("room to wait"))
         .collect();
     balancer.leave(tickets[1]);
     drop(held);
@@ -160,7 +160,7 @@ fn room_for_two_is_found_by_two_although_one_is_woken() {
         pick(&mut balancer).expect("room"),
     ];
     let bells = [bell(), bell()];
-    let tickets = [0, 1].map(|_| balancer.enqueue().expect("room to wait"));
+    let tickets = [0, 1].map(|_| balancer.enqueue(tick()).expect("room to wait"));
     for (ticket, (_, waker)) in tickets.iter().zip(&bells) {
         assert!(poll(&mut balancer, *ticket, waker).is_pending());
     }
@@ -179,14 +179,14 @@ fn waiters_are_woken_when_an_endpoint_comes_up_and_refused_when_none_is_left() {
     let mut balancer = Balancer::new(Arc::clone(&pool), 0);
     let held = pick(&mut balancer).expect("room");
     let (bell, waker) = bell();
-    let ticket = balancer.enqueue().expect("room to wait");
+    let ticket = balancer.enqueue(tick()).expect("room to wait");
     assert!(poll(&mut balancer, ticket, &waker).is_pending());
     pool.set_availability(1, Availability::Up);
     assert!(rung(&bell));
     let second = served(poll(&mut balancer, ticket, &waker));
     assert_eq!(second.index(), 1);
 
-    let ticket = balancer.enqueue().expect("room to wait");
+    let ticket = balancer.enqueue(tick()).expect("room to wait");
     assert!(poll(&mut balancer, ticket, &waker).is_pending());
     pool.set_admin_state(0, AdminState::Maintenance);
     pool.set_admin_state(1, AdminState::Maintenance);
@@ -199,14 +199,152 @@ fn waiters_are_woken_when_an_endpoint_comes_up_and_refused_when_none_is_left() {
     drop((held, second));
 }
 
+/// A poll at this time.
+fn poll_at(
+    balancer: &mut Balancer,
+    ticket: Ticket,
+    waker: &Waker,
+    now: Instant,
+) -> Poll<Option<Lease>> {
+    let (tried, mut cx) = (Tried::new(), Context::from_waker(waker));
+    let mut random = Rng::with_seed(1);
+    balancer
+        .poll_turn(ticket, &Wanted::plain(&tried, now), &mut cx, &mut random)
+        .map(|pick| match pick {
+            Pick::Endpoint(lease, _) => Some(lease),
+            Pick::Full | Pick::CircuitOpen | Pick::Refused => None,
+        })
+}
+
+/// A queue under standing overload.
+struct Overload {
+    /// Has the only place.
+    held: Lease,
+    /// Waits since long, at the worker.
+    oldest: Ticket,
+    now: Instant,
+}
+
+/// Two of three waiters of `worker` are served late, the second one an interval after the first.
+fn overload(worker: &mut Balancer) -> Overload {
+    let came = tick();
+    let mut held = pick(worker).expect("room");
+    let (_, waker) = bell();
+    let tickets = [(); 3].map(|()| worker.enqueue(came).expect("room to wait"));
+    let mut now = came;
+    for ticket in &tickets[..2] {
+        assert!(!worker.pool().queue.is_newest_first());
+        now += Duration::from_millis(100);
+        drop(held);
+        held = served(poll_at(worker, *ticket, &waker, now));
+    }
+    assert!(worker.pool().queue.is_newest_first());
+    Overload {
+        held,
+        oldest: tickets[2],
+        now,
+    }
+}
+
+#[test]
+fn under_standing_overload_the_last_to_come_is_served_first_over_all_workers() {
+    let pool = pool_of(&[1], 2);
+    let mut workers = [
+        Balancer::new(Arc::clone(&pool), 0),
+        Balancer::new(Arc::clone(&pool), 1),
+    ];
+    let Overload {
+        mut held,
+        oldest,
+        now,
+    } = overload(&mut workers[0]);
+    let mut waiters = vec![(0, oldest)];
+    for worker in [1, 0, 0, 1, 1, 0] {
+        waiters.push((worker, workers[worker].enqueue(now).expect("room to wait")));
+    }
+    let mut waiters: Vec<_> = waiters
+        .into_iter()
+        .map(|(worker, ticket)| {
+            let (bell, waker) = bell();
+            assert!(poll_at(&mut workers[worker], ticket, &waker, now).is_pending());
+            (worker, ticket, bell, waker)
+        })
+        .collect();
+    while let Some((worker, ticket, bell, waker)) = waiters.pop() {
+        assert!(pool.queue.is_newest_first());
+        drop(held);
+        for (worker, ticket, bell, waker) in &waiters {
+            assert!(!rung(bell), "woken out of turn");
+            let turn = poll_at(&mut workers[*worker], *ticket, waker, now);
+            assert!(turn.is_pending(), "overtook");
+        }
+        assert!(rung(&bell), "the next was not woken");
+        held = served(poll_at(&mut workers[worker], ticket, &waker, now));
+        // Who is served wakes the next, to see whether there is room for more.
+        if let Some((worker, ticket, bell, waker)) = waiters.last() {
+            assert!(rung(bell));
+            assert!(poll_at(&mut workers[*worker], *ticket, waker, now).is_pending());
+        }
+    }
+    assert_eq!(pool.queue.waiting(), 0);
+    assert!(
+        !pool.queue.is_newest_first(),
+        "an empty queue is served in order"
+    );
+}
+
+#[test]
+fn who_came_last_and_leaves_hands_the_turn_to_who_came_before() {
+    let mut balancer = Balancer::new(pool_of(&[1], 1), 0);
+    let Overload { held, now, .. } = overload(&mut balancer);
+    let bells = [bell(), bell()];
+    let tickets = [0, 1].map(|which: usize| {
+        let ticket = balancer.enqueue(now).expect("room to wait");
+        assert!(poll_at(&mut balancer, ticket, &bells[which].1, now).is_pending());
+        ticket
+    });
+    drop(held);
+    assert!(!rung(&bells[0].0) && rung(&bells[1].0));
+    balancer.leave(tickets[1]);
+    assert!(rung(&bells[0].0));
+    drop(served(poll_at(&mut balancer, tickets[0], &bells[0].1, now)));
+}
+
+#[test]
+fn once_nobody_waits_for_long_the_first_to_come_is_served_first_again() {
+    let pool = pool_of(&[1], 2);
+    let mut one = Balancer::new(Arc::clone(&pool), 0);
+    let mut other = Balancer::new(Arc::clone(&pool), 1);
+    let mut stands = overload(&mut one);
+    let bells = [bell(), bell(), bell()];
+    let first = one.enqueue(stands.now).expect("room to wait");
+    let second = other.enqueue(stands.now).expect("room to wait");
+    let third = other.enqueue(stands.now).expect("room to wait");
+    assert!(poll_at(&mut one, first, &bells[0].1, stands.now).is_pending());
+    assert!(poll_at(&mut other, second, &bells[1].1, stands.now).is_pending());
+    assert!(poll_at(&mut other, third, &bells[2].1, stands.now).is_pending());
+    // Nobody is served at that moment, so nobody sees yet that all who are left came just now.
+    one.leave(stands.oldest);
+    assert!(pool.queue.is_newest_first());
+    drop(stands.held);
+    stands.now += Duration::from_millis(1);
+    let held = served(poll_at(&mut other, third, &bells[2].1, stands.now));
+    assert!(!pool.queue.is_newest_first());
+    assert!(rung(&bells[0].0), "the order turned, and nobody was told");
+    drop(held);
+    assert!(poll_at(&mut other, second, &bells[1].1, stands.now).is_pending());
+    drop(served(poll_at(&mut one, first, &bells[0].1, stands.now)));
+    drop(served(poll_at(&mut other, second, &bells[1].1, stands.now)));
+}
+
 #[test]
 fn a_worker_that_ends_blocks_nobody() {
     let pool = pool_of(&[1], 2);
     let mut ends = Balancer::new(Arc::clone(&pool), 0);
     let mut stays = Balancer::new(Arc::clone(&pool), 1);
     drop(pick(&mut ends).expect("room"));
-    ends.enqueue().expect("room to wait");
-    let ticket = stays.enqueue().expect("room to wait");
+    ends.enqueue(tick()).expect("room to wait");
+    let ticket = stays.enqueue(tick()).expect("room to wait");
     let (bell, waker) = bell();
     assert!(poll(&mut stays, ticket, &waker).is_pending());
     drop(ends);
@@ -237,7 +375,7 @@ impl Request {
             Stage::Arriving => match ask(balancer, &none, random) {
                 Pick::Endpoint(lease, _) => self.serve(lease, random),
                 Pick::Full | Pick::CircuitOpen | Pick::Refused => {
-                    let ticket = balancer.enqueue().expect("the queue is long enough");
+                    let ticket = balancer.enqueue(tick()).expect("the queue is long enough");
                     self.wait(ticket, balancer, random)
                 }
             },
@@ -290,8 +428,10 @@ impl Request {
 }
 
 /// A worker with a few requests, each polled only when woken: a lost wake-up stops it for good.
-fn run_worker(pool: Arc<crate::Pool>, worker: usize, deadline: Instant) {
-    let mut balancer = Balancer::new(pool, worker);
+/// Returns how often it was woken under each order.
+fn run_worker(pool: &Arc<Pool>, worker: usize, deadline: Instant) -> [u32; 2] {
+    let mut woken = [0; 2];
+    let mut balancer = Balancer::new(Arc::clone(pool), worker);
     let mut random = Rng::with_seed(worker as u64);
     let mut requests: Vec<_> = (0..4)
         .map(|_| {
@@ -313,6 +453,7 @@ fn run_worker(pool: Arc<crate::Pool>, worker: usize, deadline: Instant) {
         for request in &mut requests {
             if rung(&request.bell) {
                 any_rung = true;
+                woken[usize::from(pool.queue.is_newest_first())] += 1;
                 request.advance(&mut balancer, &mut random);
             }
         }
@@ -322,6 +463,7 @@ fn run_worker(pool: Arc<crate::Pool>, worker: usize, deadline: Instant) {
             thread::park_timeout(left);
         }
     }
+    woken
 }
 
 #[test]
@@ -329,11 +471,21 @@ fn no_wake_up_is_lost_between_workers() {
     const WORKERS: usize = 4;
     let pool = pool_of(&[1, 2], WORKERS);
     let deadline = Instant::now() + Duration::from_secs(60);
-    thread::scope(|scope| {
-        for worker in 0..WORKERS {
-            let pool = Arc::clone(&pool);
-            scope.spawn(move || run_worker(pool, worker, deadline));
-        }
+    let woken = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                let pool = &pool;
+                scope.spawn(move || run_worker(pool, worker, deadline))
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("it does not panic"))
+            .fold([0; 2], |[a, b], [c, d]| [a + c, b + d])
     });
     assert_eq!(pool.queue.waiting(), 0);
+    assert!(
+        woken.iter().all(|&count| count > 100),
+        "one order was hardly seen: {woken:?}"
+    );
 }

@@ -12,6 +12,8 @@ fn share_when_ramping(policy: &str, ramp: f64) -> f64 {
         "first" => ramp,
         // Keys that it does not take go to others, as if it were none of them.
         "maglev" => ramp / (rest + 1.0),
+        // It comes into question as often as that, and is the best then, as it has least to do.
+        "adaptive" => ramp / (rest + 1.0),
         _ => ramp / (rest + ramp),
     }
 }
