@@ -88,7 +88,8 @@ async fn wait(
 ) -> Result<Admission, NotAdmitted> {
     let balancer = &worker.balancers[pool];
     let metrics = &worker.metrics.pools[pool];
-    let ticket = balancer.borrow_mut().enqueue();
+    let since = Instant::now();
+    let ticket = balancer.borrow_mut().enqueue(since);
     let Some(ticket) = ticket else {
         metrics.queue_full.increment();
         return Err(NotAdmitted::Failure(Failure::QueueFull));
@@ -99,7 +100,6 @@ async fn wait(
         ticket,
     };
     metrics.requests_queued.increment();
-    let since = Instant::now();
     let timeout = worker.plan.pools[pool].settings.queue.timeout;
     client.allow_until(since + timeout);
     let turn = poll_fn(|cx| {
