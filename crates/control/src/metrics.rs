@@ -6,7 +6,7 @@ use std::time::Instant;
 use balance::{Cause, Endpoint, HealthState, LoadWord, Pool};
 use observe::Encoder;
 
-use crate::health_board::{HealthBoard, Target, Watched};
+use crate::health_board::{HealthBoard, Target, Watched, WatchedPool};
 use crate::status::sessions;
 use crate::view::View;
 
@@ -31,6 +31,14 @@ impl View {
 }
 
 fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
+    let name = "pointsman_pool_queue_lifo";
+    let help = "1 while the queue of the pool serves last who came first: it stands.";
+    let mut family = encoder.gauge(name, help);
+    for WatchedPool { pool, .. } in &board.pools {
+        let is_lifo = u8::from(pool.queue.is_newest_first());
+        family.sample(&[("pool", &pool.settings.name)], is_lifo);
+    }
+
     let rows = rows(board);
 
     let name = "pointsman_endpoint_state";
@@ -65,6 +73,16 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
         let mut family = encoder.gauge(name, help);
         for row in &rows {
             family.sample(&row.labels, of(row));
+        }
+    }
+
+    let name = "pointsman_endpoint_requests_max";
+    let help =
+        "Most requests that the endpoint gets at once: configured, said by its agent, or found.";
+    let mut family = encoder.gauge(name, help);
+    for row in &rows {
+        if let Some(max) = row.endpoint.in_flight_max() {
+            family.sample(&row.labels, max);
         }
     }
 

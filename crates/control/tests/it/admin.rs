@@ -214,6 +214,8 @@ fn load_slow_start_and_sessions_show_in_status_and_metrics() {
     assert_eq!(page.value("pointsman_endpoint_load_state", &[]), 1.0);
     assert_eq!(page.value("pointsman_endpoint_utilization", &[]), 1.5);
     assert_eq!(page.value("pointsman_endpoint_weight", &[]), weight);
+    assert_eq!(page.value("pointsman_endpoint_requests_max", &[]), 7.0);
+    assert_eq!(page.value("pointsman_pool_queue_lifo", &[]), 0.0);
     assert_eq!(page.value("pointsman_endpoint_sessions", &[]), 0.0);
     assert_eq!(page.value("pointsman_pool_hedges_total", &[]), 2.0);
 }
