@@ -2,17 +2,25 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fixture::{self, endpoint, pick, poll, tick};
+use crate::{Answer, Balancer, DEFAULT_POLICY, Pool, PoolSettings};
 
-fn concurrency(min: u32, max: u32) -> Concurrency {
-    Concurrency::new(ConcurrencySettings {
+fn settings(min: u32, max: u32) -> ConcurrencySettings {
+    ConcurrencySettings {
         min: NonZeroU32::new(min).expect("not 0"),
         max: NonZeroU32::new(max).expect("not 0"),
-    })
+    }
+}
+
+fn concurrency(min: u32, max: u32) -> Concurrency {
+    Concurrency::new(settings(min, max))
 }
 
 #[test]
@@ -70,6 +78,96 @@ fn a_limit_that_is_used_goes_up_while_it_does_no_harm_and_down_once_it_does() {
     assert!(up > 40, "{up}");
     let down = observe(40, 1000);
     assert!((8..15).contains(&down), "{down}");
+}
+
+/// A pool of one endpoint, of which it is known how fast it is without load.
+fn known_pool(max_requests: u32) -> Arc<Pool> {
+    let settings = PoolSettings {
+        concurrency: Some(settings(1, 1000)),
+        ..fixture::settings(DEFAULT_POLICY)
+    };
+    let pool = fixture::pool(settings, vec![endpoint(1, max_requests)], 1);
+    for _ in 0..REST_SAMPLES {
+        pool.observe_latency(0, 1, Duration::from_millis(10), 0);
+    }
+    pool
+}
+
+#[test]
+fn the_least_counts_of_what_is_configured_and_said_and_found() {
+    let pool = known_pool(30);
+    let max = || pool.endpoints[0].in_flight_max();
+    assert_eq!(max(), Some(20));
+    for _ in 0..1000 {
+        pool.observe_latency(0, 30, Duration::from_millis(10), 0);
+    }
+    assert_eq!(max(), Some(30));
+    pool.set_max_requests(0, Some(7));
+    assert_eq!(max(), Some(7));
+    pool.set_max_requests(0, None);
+    assert_eq!(max(), Some(30));
+    for _ in 0..1000 {
+        pool.observe_latency(0, 1000, Duration::from_millis(40), 0);
+    }
+    assert!(max() < Some(15), "{:?}", max());
+}
+
+#[test]
+fn a_limit_that_goes_up_lets_the_next_waiter_in() {
+    let pool = known_pool(0);
+    let mut balancer = Balancer::new(Arc::clone(&pool), 0);
+    let held: Vec<_> = (0..20)
+        .map(|_| pick(&mut balancer).expect("room"))
+        .collect();
+    assert!(pick(&mut balancer).is_none());
+    let ticket = balancer.enqueue(tick()).expect("room to wait");
+    let (woken, waker) = counting_waker();
+    assert!(poll(&mut balancer, ticket, &waker).is_pending());
+    let answer = |now| Answer {
+        class: 0,
+        latency: Duration::from_millis(10),
+        is_success: true,
+        now,
+    };
+    // Those that were sent when half of the limit was in flight, and failures, say nothing.
+    for lease in held.iter().take(9) {
+        lease.learn(&answer(tick()));
+    }
+    let failure = Answer {
+        is_success: false,
+        ..answer(tick())
+    };
+    held[19].learn(&failure);
+    assert_eq!(short_samples(&pool), 0);
+    for lease in &held {
+        lease.learn(&answer(tick()));
+    }
+    assert_eq!(short_samples(&pool), 10);
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+    for _ in 0..40 {
+        pool.observe_latency(0, 20, Duration::from_millis(10), 0);
+    }
+    assert_eq!(pool.endpoints[0].in_flight_max(), Some(21));
+    assert_ne!(woken.load(Ordering::Relaxed), 0);
+    assert!(poll(&mut balancer, ticket, &waker).is_ready());
+}
+
+fn short_samples(pool: &Pool) -> u64 {
+    let concurrency = pool.endpoints[0].concurrency.as_ref();
+    concurrency.map_or(0, |found| {
+        found.short.load(Ordering::Relaxed) >> COUNT_SHIFT
+    })
+}
+
+fn counting_waker() -> (Arc<AtomicU32>, Waker) {
+    struct Count(Arc<AtomicU32>);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let count = Arc::new(AtomicU32::new(0));
+    (Arc::clone(&count), Waker::from(Arc::new(Count(count))))
 }
 
 /// An endpoint of so many servers and a queue that is served in order, and clients that send more
@@ -159,7 +257,7 @@ fn under_overload_the_limit_settles_around_the_knee() {
             p99,
             throughput,
             limits,
-        } = endpoint.run(300, 1.2);
+        } = endpoint.run(120, 1.2);
         let knee = servers as u32;
         assert!(
             knee <= limits.start && limits.end <= 2 * knee + 14,
@@ -181,7 +279,7 @@ fn an_endpoint_that_became_slower_for_good_keeps_its_work() {
         p99,
         throughput,
         limits,
-    } = endpoint.run(300, 1.2);
+    } = endpoint.run(120, 1.2);
     assert!(32 <= limits.start && limits.end <= 80, "{limits:?}");
     assert!(p99 < 8.0, "{p99}");
     assert!(throughput > 0.96, "{throughput}");

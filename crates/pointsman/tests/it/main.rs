@@ -6,6 +6,7 @@
 mod agents;
 mod balancing;
 mod busy;
+mod concurrency;
 mod crosstalk;
 mod desync;
 mod endpoint_faults;
