@@ -121,8 +121,11 @@ impl Balancer {
     /// A few tens of nanoseconds for a few endpoints; no allocation.
     pub fn pick(&mut self, wanted: &Wanted<'_>, random: &mut Rng) -> Pick {
         let pool = &self.seat.pool;
-        if pool.is_limited() && pool.queue.waiting() > 0 {
-            return Pick::Full; // Nobody overtakes those who wait.
+        if pool.is_limited() {
+            pool.end_rests(pool.micros(wanted.now));
+            if pool.queue.waiting() > 0 {
+                return Pick::Full; // Nobody overtakes those who wait.
+            }
         }
         self.pick_now(wanted, random)
     }

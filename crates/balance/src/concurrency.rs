@@ -13,16 +13,18 @@
 //! - requests that were sent when less than half of the limit was in flight, and
 //! - what is shorter than it is.
 //!
-//! If none of the first kind came for long, a *rest* makes some: for a few requests a quarter of
-//! the limit applies. An endpoint that became slower for good is so found out, too.
+//! If few of the first kind came for long, a *rest* makes some: for a few requests a quarter of
+//! the limit applies. An endpoint that became slower for good is so found out, too. A rest has an
+//! end in time: requests that take for ever, as large downloads do, must not keep all others away.
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::ConcurrencySettings;
+use crate::endpoint::NEVER;
 
 /// What was found of one endpoint. Workers write it side by side; a write that is lost in a race
 /// is one sample of many.
@@ -37,9 +39,13 @@ pub(crate) struct Concurrency {
     long_samples: AtomicU32,
     /// Latencies since the last step: how many from [`COUNT_SHIFT`] on, below that their sum in µs.
     short: AtomicU64,
-    /// When a sample without load came last, in µs of the pool's time.
-    rested_at: AtomicU64,
-    is_resting: AtomicBool,
+    /// Samples without load since `rest_at` was set.
+    rest_samples: AtomicU32,
+    /// When it is time for a rest, unless [`REST_SAMPLES`] come before; in µs of the pool's time,
+    /// like all moments here.
+    rest_at: AtomicU64,
+    /// When a rest ends at the latest; [`NEVER`]: there is none.
+    rest_until: AtomicU64,
 }
 
 /// Between too little and too much for most endpoints.
@@ -62,13 +68,14 @@ const SPARE: f32 = 4.0;
 /// The part of a step that is taken at once.
 const SMOOTHING: f32 = 0.2;
 
-/// Without a sample that saw no load for so long, an endpoint rests.
-const REST_AFTER: Duration = Duration::from_secs(30);
+/// With fewer than [`REST_SAMPLES`] without load in so long an endpoint rests, in µs, and not before
+/// so many latencies passed: a rest takes some of them.
+const REST_AFTER: (u64, f32) = (30_000_000, 1_000.0);
 
-/// And not before so many latencies passed: a rest takes some of them.
-const REST_AFTER_LATENCIES: f32 = 1_000.0;
+/// How long a rest takes at most, likewise.
+const REST_MAX: (u64, f32) = (1_000_000, 100.0);
 
-/// The average of fewer samples says little: latencies differ by as much as they are long.
+/// An average of fewer samples says little: latencies differ by as much as they are long.
 const REST_SAMPLES: u32 = 50;
 
 /// In a rest this part of the limit applies. At its highest the limit is at [`TOLERANCE`] times
@@ -91,8 +98,9 @@ impl Concurrency {
             long: zero(),
             long_samples: zero(),
             short: AtomicU64::new(0),
-            rested_at: AtomicU64::new(0),
-            is_resting: AtomicBool::new(false),
+            rest_samples: zero(),
+            rest_at: AtomicU64::new(0),
+            rest_until: AtomicU64::new(NEVER),
         };
         store(&concurrency.limit, concurrency.within_bounds(INITIAL));
         concurrency
@@ -101,7 +109,7 @@ impl Concurrency {
     /// Most requests in flight at this moment.
     pub(crate) fn max(&self) -> u32 {
         let limit = load(&self.limit);
-        if self.is_resting.load(Ordering::Relaxed) {
+        if self.is_resting() {
             (limit * REST_PART).max(1.0) as u32
         } else {
             limit as u32
@@ -113,10 +121,14 @@ impl Concurrency {
     /// have moved.
     pub(crate) fn observe(&self, in_flight: u32, latency: Duration, now: u64) -> bool {
         let latency_us = latency.as_micros().clamp(1, LATENCY_US_MAX) as u64;
-        let is_resting = self.is_resting.load(Ordering::Relaxed);
+        let is_resting = self.is_resting();
         if in_flight as f32 * 2.0 < load(&self.limit) || (is_resting && in_flight <= self.max()) {
-            self.learn_long(latency_us as f32, now);
-            return is_resting && self.may_end_rest();
+            self.learn_long(latency_us as f32);
+            let samples = self.rest_samples.fetch_add(1, Ordering::Relaxed) + 1;
+            if samples >= REST_SAMPLES {
+                self.end_rest(now);
+            }
+            return is_resting && !self.is_resting();
         }
         let Some(short) = self.learn_short(latency_us) else {
             return false;
@@ -124,10 +136,12 @@ impl Concurrency {
         if is_resting {
             return false; // Sent before the rest began.
         }
-        if self.long_samples.load(Ordering::Relaxed) < REST_SAMPLES || self.needs_rest(now) {
-            // What the average was does not count any more.
-            self.long_samples.store(0, Ordering::Relaxed);
-            self.is_resting.store(true, Ordering::Relaxed);
+        if now >= self.rest_at.load(Ordering::Relaxed) {
+            // What the average was counts no more than a sample.
+            self.long_samples.fetch_min(1, Ordering::Relaxed);
+            self.rest_samples.store(0, Ordering::Relaxed);
+            let until = now + self.at_least(REST_MAX);
+            self.rest_until.store(until, Ordering::Relaxed);
         } else {
             self.step(short);
         }
@@ -135,13 +149,12 @@ impl Concurrency {
     }
 
     /// Takes a latency without load into the average.
-    fn learn_long(&self, latency_us: f32, now: u64) {
+    fn learn_long(&self, latency_us: f32) {
         let samples = self.long_samples.load(Ordering::Relaxed) + 1;
         self.long_samples
             .store(samples.min(LONG_SAMPLES), Ordering::Relaxed);
         let long = load(&self.long);
         store(&self.long, long + (latency_us - long) / samples as f32);
-        self.rested_at.store(now, Ordering::Relaxed);
     }
 
     /// Takes a latency under load. Returns the mean of those since the last step, if they are
@@ -161,6 +174,9 @@ impl Concurrency {
     }
 
     fn step(&self, short: f32) {
+        if self.long_samples.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let mut long = load(&self.long);
         if short < long {
             // As many samples as are in it.
@@ -179,21 +195,29 @@ impl Concurrency {
         );
     }
 
-    fn needs_rest(&self, now: u64) -> bool {
-        let rested_at = self.rested_at.load(Ordering::Relaxed);
-        let latencies = load(&self.long) * REST_AFTER_LATENCIES;
-        let after = (latencies as u64).max(REST_AFTER.as_micros() as u64);
-        now.saturating_sub(rested_at) > after
+    /// When a rest ends at the latest; [`NEVER`]: there is none.
+    pub(crate) fn rest_until(&self) -> u64 {
+        self.rest_until.load(Ordering::Relaxed)
     }
 
-    /// Ends the rest, if it has shown enough.
-    fn may_end_rest(&self) -> bool {
-        let is_enough = self.long_samples.load(Ordering::Relaxed) >= REST_SAMPLES;
-        if is_enough {
+    fn is_resting(&self) -> bool {
+        self.rest_until() != NEVER
+    }
+
+    /// Ends the rest, if there is one, and has the next one wait for its time.
+    pub(crate) fn end_rest(&self, now: u64) {
+        self.rest_samples.store(0, Ordering::Relaxed);
+        let rest_at = now + self.at_least(REST_AFTER);
+        self.rest_at.store(rest_at, Ordering::Relaxed);
+        if self.is_resting() {
             self.short.store(0, Ordering::Relaxed);
-            self.is_resting.store(false, Ordering::Relaxed);
+            self.rest_until.store(NEVER, Ordering::Relaxed);
         }
-        is_enough
+    }
+
+    /// So many µs, or so many latencies if that is longer.
+    fn at_least(&self, (micros, latencies): (u64, f32)) -> u64 {
+        micros.max((load(&self.long) * latencies) as u64)
     }
 
     fn within_bounds(&self, limit: f32) -> f32 {

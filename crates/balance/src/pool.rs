@@ -35,6 +35,8 @@ pub struct Pool {
     is_limited: AtomicBool,
     /// True once any endpoint has reported requests in flight or latency.
     has_reports: AtomicBool,
+    /// When the first rest of an endpoint's adaptive concurrency ends at the latest, or before.
+    rest_until: AtomicU64,
     /// Moves when what is known of an endpoint does.
     generation: AtomicU64,
     /// Requests in flight at all endpoints; see [`Pool::counts_requests`].
@@ -77,6 +79,7 @@ impl Pool {
             endpoints,
             settings,
             has_reports: AtomicBool::new(false),
+            rest_until: AtomicU64::new(NEVER),
             generation: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             picks: AtomicU64::new(0),
@@ -194,9 +197,34 @@ impl Pool {
         // No change of generation: workers go by the bound itself, and it moves all the time.
         if let Some(concurrency) = &endpoint.concurrency
             && concurrency.observe(in_flight, latency, now)
-            && endpoint.settle_in_flight_max()
         {
-            self.queue.wake_next();
+            let until = concurrency.rest_until();
+            self.rest_until.fetch_min(until, Ordering::Relaxed);
+            if endpoint.settle_in_flight_max() {
+                self.queue.wake_next();
+            }
+        }
+    }
+
+    /// Ends those rests of adaptive concurrency that took too long.
+    pub(crate) fn end_rests(&self, now: u64) {
+        if now < self.rest_until.load(Ordering::Relaxed) {
+            return;
+        }
+        self.rest_until.store(NEVER, Ordering::Relaxed);
+        for endpoint in &self.endpoints {
+            let Some(concurrency) = &endpoint.concurrency else {
+                continue;
+            };
+            let until = concurrency.rest_until();
+            if now < until {
+                self.rest_until.fetch_min(until, Ordering::Relaxed);
+                continue;
+            }
+            concurrency.end_rest(now);
+            if endpoint.settle_in_flight_max() {
+                self.queue.wake_next();
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fixture::{self, endpoint, pick, poll, tick};
-use crate::{Answer, Balancer, DEFAULT_POLICY, Pool, PoolSettings};
+use crate::{Answer, Balancer, DEFAULT_POLICY, Pick, Pool, PoolSettings, Tried, Wanted};
 
 fn settings(min: u32, max: u32) -> ConcurrencySettings {
     ConcurrencySettings {
@@ -152,6 +152,33 @@ fn a_limit_that_goes_up_lets_the_next_waiter_in() {
     assert!(poll(&mut balancer, ticket, &waker).is_ready());
 }
 
+#[test]
+fn requests_that_last_do_not_keep_others_away_in_a_rest() {
+    let pool = known_pool(0);
+    let mut balancer = Balancer::new(Arc::clone(&pool), 0);
+    let start = tick();
+    let _lasting: Vec<_> = (0..15)
+        .map(|_| pick(&mut balancer).expect("room"))
+        .collect();
+    let later = start + Duration::from_secs(60);
+    for _ in 0..20 {
+        pool.observe_latency(0, 15, Duration::from_millis(10), pool.micros(later));
+    }
+    assert_eq!(pool.endpoints[0].in_flight_max(), Some(5));
+    let tried = Tried::new();
+    let mut random = Rng::with_seed(1);
+    let mut ask_at = |now| balancer.pick(&Wanted::plain(&tried, now), &mut random);
+    assert!(matches!(ask_at(later), Pick::Full));
+    let end = later + Duration::from_secs(1);
+    assert!(matches!(ask_at(end), Pick::Endpoint(..)));
+    assert_eq!(pool.endpoints[0].in_flight_max(), Some(20));
+    // The next one comes when it is time, not with the next step.
+    for _ in 0..20 {
+        pool.observe_latency(0, 15, Duration::from_millis(10), pool.micros(end));
+    }
+    assert_eq!(pool.endpoints[0].in_flight_max(), Some(20));
+}
+
 fn short_samples(pool: &Pool) -> u64 {
     let concurrency = pool.endpoints[0].concurrency.as_ref();
     concurrency.map_or(0, |found| {
@@ -211,6 +238,9 @@ impl Overload {
         let (mut low, mut high) = (u32::MAX, 0);
         let count = self.servers.len() as f64;
         while self.now < until {
+            if self.now >= self.concurrency.rest_until() {
+                self.concurrency.end_rest(self.now);
+            }
             self.now += self.exponential(self.service / count / load);
             while let Some(&Reverse((done, sent, there))) = self.in_flight.peek()
                 && done <= self.now
@@ -222,7 +252,7 @@ impl Overload {
             }
             let there = self.in_flight.len() as u32 + 1;
             let max = self.concurrency.max();
-            if !self.concurrency.is_resting.load(Ordering::Relaxed) {
+            if !self.concurrency.is_resting() {
                 (low, high) = (low.min(max), high.max(max));
             }
             if there > max {
