@@ -15,7 +15,8 @@ pub struct Candidates<'a> {
     pool: &'a Pool,
     group: &'a Group,
     weights: &'a [u32],
-    excluded: &'a Tried,
+    /// `None` if nothing is: asked for each endpoint of each pick.
+    excluded: Option<&'a Tried>,
     wanted: &'a Wanted<'a>,
     now: u64,
     build: u64,
@@ -35,7 +36,7 @@ impl<'a> Candidates<'a> {
             pool,
             group,
             weights,
-            excluded,
+            excluded: (!excluded.is_empty()).then_some(excluded),
             wanted,
             now,
             build,
@@ -95,18 +96,13 @@ impl<'a> Candidates<'a> {
 
     /// True if the endpoint has room and is not excluded.
     pub fn may_pick(&self, index: usize) -> bool {
-        self.pool.endpoints[index].has_room() && !self.excluded.contains(index)
+        self.pool.endpoints[index].has_room() && !self.excludes(index)
     }
 
-    /// How long an endpoint has waited for its turn, in µs; heavier ones wait faster.
     #[inline]
-    pub fn waited(&self, index: usize) -> u64 {
-        let waited = self.now.saturating_sub(self.picked_at(index));
-        if self.are_even() {
-            waited
-        } else {
-            waited * u64::from(self.weight(index))
-        }
+    fn excludes(&self, index: usize) -> bool {
+        self.excluded
+            .is_some_and(|excluded| excluded.contains(index))
     }
 
     /// Requests in flight, if the endpoint may be picked.
@@ -115,7 +111,7 @@ impl<'a> Candidates<'a> {
         let load = &self.pool.endpoints[index].load;
         let in_flight = load.in_flight.load(Ordering::Relaxed);
         let has_room = in_flight < load.in_flight_max.load(Ordering::Relaxed);
-        (has_room && !self.excluded.contains(index)).then_some(in_flight)
+        (has_room && !self.excludes(index)).then_some(in_flight)
     }
 
     /// True once any endpoint of the pool has reported requests in flight or latency.

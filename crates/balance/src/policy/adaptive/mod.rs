@@ -144,25 +144,26 @@ impl Adaptive {
         let mut scores = [Score::default(); N];
         let mut open = 0;
         let mut passed_over = None;
+        let (indices, now) = (candidates.indices(), candidates.now());
         let is_plain = candidates.are_even() && !candidates.has_reports();
         for position in positions {
-            let index = candidates.indices()[position] as usize;
+            let index = indices[position] as usize;
             let Some(in_flight) = candidates.open_load(index) else {
                 continue;
             };
             let multiple = self.multiple(candidates, index);
-            let score = if is_plain {
+            let waited = now.wrapping_sub(candidates.picked_at(index)) as i64 as f32;
+            scores[open] = if is_plain {
                 let load = in_flight as f32;
                 let expected = self.expectation.at_count(in_flight + 1);
                 Score {
                     index: index as u32,
                     load,
                     latency: multiple * (expected + SPREAD * load),
+                    waited,
                 }
             } else {
-                let others = candidates.endpoints()[index]
-                    .reported
-                    .others(candidates.now());
+                let others = candidates.endpoints()[index].reported.others(now);
                 let (weight, ramp) = candidates.steady()[position];
                 // An endpoint in slow start has little to do, so it mostly is the best when it
                 // comes into question.
@@ -175,12 +176,12 @@ impl Adaptive {
                     index: index as u32,
                     load,
                     latency: multiple * (self.expectation.at(load + 1.0) + SPREAD * load),
+                    waited: waited * weight,
                 }
             };
-            scores[open] = score;
             open += 1;
         }
-        choose(&scores[..open], candidates).or(passed_over)
+        choose(&scores[..open]).or(passed_over)
     }
 
     /// How long answers of the endpoint take, in multiples of what is ordinary.
@@ -224,10 +225,12 @@ struct Score {
     load: f32,
     /// What a request may expect there, in multiples of an ordinary answer.
     latency: f32,
+    /// For its turn, in µs; heavier ones wait faster.
+    waited: f32,
 }
 
 /// The cold one with the least latency; of equals the one that has waited longest for its turn.
-fn choose(scores: &[Score], candidates: &Candidates<'_>) -> Option<usize> {
+fn choose(scores: &[Score]) -> Option<usize> {
     let mut below = f32::INFINITY;
     loop {
         let mut least = f32::INFINITY;
@@ -237,16 +240,15 @@ fn choose(scores: &[Score], candidates: &Candidates<'_>) -> Option<usize> {
             }
         }
         let bound = least * (1.0 + EQUAL);
-        let mut best: Option<(&Score, u64)> = None;
+        let mut longest = f32::NEG_INFINITY;
+        let mut best = None;
         for score in scores {
-            if score.latency <= bound && score.load < below {
-                let waited = candidates.waited(score.index as usize);
-                if best.is_none_or(|(_, longest)| waited > longest) {
-                    best = Some((score, waited));
-                }
+            if score.latency <= bound && score.waited > longest && score.load < below {
+                longest = score.waited;
+                best = Some(score);
             }
         }
-        let (best, _) = best?;
+        let best = best?;
         if !is_hot(scores, best.load, QUANTILE_PERCENT) {
             return Some(best.index as usize);
         }

@@ -30,6 +30,14 @@ const ANSWERS: f32 = 64.0;
 /// tells of trouble before the first answer is late.
 const WAITING: f32 = 2.0;
 
+/// Of each request that waits, so many ordinary answers are counted at most, on average. One that
+/// takes a hundred times as long as others is heavy more often than its endpoint is slow.
+const WAIT_MAX: f32 = 4.0;
+
+/// How much more is assumed where answers take long: they tell of the moment in which their
+/// requests were sent. Once that is as long ago as is remembered at all, they hardly count.
+const LATE: f32 = 16.0;
+
 /// The last so many requests count for most of the share of failures.
 const OUTCOMES: f32 = 32.0;
 
@@ -105,8 +113,10 @@ impl Slowness {
     pub(super) fn multiple(&self, ordinary: f32, memory: f32, now: u64) -> f32 {
         let (sum, count) = unpack(self.answers.load(Ordering::Relaxed));
         let faded = 1.0 + self.age(now) / memory;
-        let waited = WAITING * self.waited(now) / ordinary;
-        (sum + (ASSUMED + waited) * faded) / (count + ASSUMED * faded)
+        let (waited, requests) = self.waited(now);
+        let waited = WAITING * (waited / ordinary).min(requests * WAIT_MAX);
+        let assumed = ASSUMED * (1.0 + LATE * ordinary / memory);
+        (sum + (assumed + waited) * faded) / (count + assumed * faded)
     }
 
     /// Share of failures among the last requests, fading with time.
@@ -124,17 +134,19 @@ impl Slowness {
         since(self.answered_at.load(Ordering::Relaxed), now)
     }
 
-    /// How long all requests without an answer have waited, together, in µs of an ordinary one.
+    /// How long all requests without an answer have waited, together, in µs of an ordinary one; and
+    /// how many there are.
     ///
     /// The sum is W * (OFFSET + now) - waited for a total weight of W, and `waited` is less than
     /// half of OFFSET. So the sum tells both: one word, which no reader sees half updated.
-    fn waited(&self, now: u64) -> f32 {
+    fn waited(&self, now: u64) -> (f32, f32) {
         let sum = self.unanswered.load(Ordering::Relaxed);
         let one = OFFSET + now;
         let weight = (sum as f64 / one as f64 + 0.5) as u64;
         // Less than nothing if another worker is a little ahead.
         let waited = weight.wrapping_mul(one).wrapping_sub(sum) as i64;
-        waited.max(0) as f32 / WEIGHT_ONE
+        let waited = waited.max(0) as f32 / WEIGHT_ONE;
+        (waited, weight as f32 / WEIGHT_ONE)
     }
 }
 

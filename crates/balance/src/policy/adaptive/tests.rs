@@ -264,6 +264,7 @@ fn loaded(load: f32) -> Score {
         index: 0,
         load,
         latency: 0.0,
+        waited: 0.0,
     }
 }
 
