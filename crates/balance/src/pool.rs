@@ -262,11 +262,12 @@ impl Pool {
         }
     }
 
-    /// Sessions that the endpoint has, those without a request for longer than they may idle not
-    /// counted. Reads the whole table: for status and metrics.
-    pub fn sessions_of(&self, index: usize, now: Instant) -> usize {
-        let count = |sessions: &Sessions| sessions.count(index, self.micros(now));
-        self.sessions.as_ref().map_or(0, count)
+    /// Sessions that each endpoint has, those without a request for longer than they may idle not
+    /// counted; `None` where requests do not stick. Reads the whole table, once: for status,
+    /// metrics and events.
+    pub fn session_counts(&self, now: Instant) -> Option<Vec<usize>> {
+        let sessions = self.sessions.as_ref()?;
+        Some(sessions.counts(self.endpoints.len(), self.micros(now)))
     }
 
     /// Requests sent to endpoints so far; 0 unless [`crate::PolicySettings::load_probe`] is set.

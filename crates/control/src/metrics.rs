@@ -7,7 +7,6 @@ use balance::{Cause, Endpoint, HealthState, LoadWord, Pool};
 use observe::Encoder;
 
 use crate::health_board::{HealthBoard, Target, Watched, WatchedPool};
-use crate::status::sessions;
 use crate::view::View;
 
 impl View {
@@ -39,7 +38,8 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
         family.sample(&[("pool", &pool.settings.name)], is_lifo);
     }
 
-    let rows = rows(board);
+    let now = Instant::now();
+    let rows = rows(board, now);
 
     let name = "pointsman_endpoint_state";
     let mut family = encoder.gauge(name, "1 for the state that active checks say, else 0.");
@@ -86,7 +86,6 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
         }
     }
 
-    let now = Instant::now();
     let name = "pointsman_endpoint_weight";
     let help = "Weight as it counts now: slow start and what its agent says included.";
     let mut family = encoder.gauge(name, help);
@@ -117,7 +116,7 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
     let name = "pointsman_endpoint_sessions";
     let mut family = encoder.gauge(name, "Sessions that stick to the endpoint.");
     for row in &rows {
-        if let Some(sessions) = sessions(row.pool, row.index, now) {
+        if let Some(sessions) = row.sessions {
             family.sample(&row.labels, sessions);
         }
     }
@@ -164,6 +163,8 @@ struct Row<'a> {
     endpoint: &'a Endpoint,
     watched: &'a Watched,
     target: Option<&'a Target>,
+    /// `None` where requests do not stick.
+    sessions: Option<usize>,
 }
 
 impl<'a> Row<'a> {
@@ -172,9 +173,10 @@ impl<'a> Row<'a> {
     }
 }
 
-fn rows(board: &HealthBoard) -> Vec<Row<'_>> {
+fn rows(board: &HealthBoard, now: Instant) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for pool in &board.pools {
+        let sessions = pool.pool.session_counts(now);
         let endpoints = pool.pool.endpoints.iter().zip(&pool.endpoints);
         for (index, (endpoint, watched)) in endpoints.enumerate() {
             rows.push(Row {
@@ -187,6 +189,7 @@ fn rows(board: &HealthBoard) -> Vec<Row<'_>> {
                 endpoint,
                 watched,
                 target: board.target_of(watched),
+                sessions: sessions.as_ref().map(|counts| counts[index]),
             });
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use balance::{Availability, Pool};
+use balance::Availability;
 use observe::{Counter, PoolMetrics, Timestamp};
 use serde::Serialize;
 
@@ -29,6 +29,9 @@ struct PoolStatus {
     retries: u64,
     hedges: u64,
     hedges_won: u64,
+    sticky_hits: u64,
+    sticky_misses: u64,
+    circuit_open: u64,
     endpoints: Vec<EndpointStatus>,
 }
 
@@ -107,11 +110,17 @@ impl View {
     }
 
     fn pool_status(&self, board: &HealthBoard, index: usize, watched: &WatchedPool) -> PoolStatus {
+        let now = Instant::now();
+        let sessions = watched.pool.session_counts(now);
         let endpoints = (0..watched.endpoints.len()).map(|endpoint| {
             let requests = self
                 .registry
                 .sum(|worker| worker.pools[index].endpoints[endpoint].requests.sum());
-            EndpointStatus::of(board, watched, endpoint, requests)
+            EndpointStatus {
+                requests,
+                sessions: sessions.as_ref().map(|counts| counts[endpoint]),
+                ..EndpointStatus::of(board, watched, endpoint, now)
+            }
         });
         let sum = |of: fn(&PoolMetrics) -> &Counter| {
             self.registry.sum(|worker| of(&worker.pools[index]).value())
@@ -123,14 +132,17 @@ impl View {
             retries: sum(|pool| &pool.retries),
             hedges: sum(|pool| &pool.hedges),
             hedges_won: sum(|pool| &pool.hedges_won),
+            sticky_hits: sum(|pool| &pool.sticky_hits),
+            sticky_misses: sum(|pool| &pool.sticky_misses),
+            circuit_open: sum(|pool| &pool.circuit_open),
             endpoints: endpoints.collect(),
         }
     }
 }
 
 impl EndpointStatus {
-    fn of(board: &HealthBoard, pool: &WatchedPool, index: usize, requests: u64) -> Self {
-        let now = Instant::now();
+    /// Without what is counted elsewhere.
+    fn of(board: &HealthBoard, pool: &WatchedPool, index: usize, now: Instant) -> Self {
         let WatchedPool {
             pool, endpoints, ..
         } = pool;
@@ -149,7 +161,7 @@ impl EndpointStatus {
             slow_start: pool.slow_start(index, now),
             max_requests: endpoint.in_flight_max(),
             requests_in_flight: endpoint.load.in_flight.load(Ordering::Relaxed),
-            requests,
+            requests: 0,
             admin_state: endpoint.admin_state().as_str(),
             availability: availability_word(endpoint.availability()),
             state: watched.health.state().as_str(),
@@ -157,7 +169,7 @@ impl EndpointStatus {
             agent_down: watched.health.is_agent_down(),
             load: pool.load_word(index, now).as_str(),
             utilization: pool.utilization(index, now),
-            sessions: sessions(pool, index, now),
+            sessions: None,
             since: Timestamp(watched.since).to_string(),
             probe_successes_in_row: watched.health.successes_in_row(),
             probe_failures_in_row: watched.health.failures_in_row(),
@@ -194,12 +206,6 @@ impl TransitionStatus {
             evidence: transition.evidence.map(|evidence| evidence.to_string()),
         }
     }
-}
-
-/// How many sessions stick to an endpoint; `None` where requests do not stick.
-pub(crate) fn sessions(pool: &Pool, index: usize, now: Instant) -> Option<usize> {
-    let is_sticky = pool.settings.sticky.is_some();
-    is_sticky.then(|| pool.sessions_of(index, now))
 }
 
 fn availability_word(availability: Availability) -> &'static str {

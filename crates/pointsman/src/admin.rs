@@ -37,6 +37,9 @@ pub(crate) struct PoolStatus {
     pub(crate) retries: u64,
     pub(crate) hedges: u64,
     pub(crate) hedges_won: u64,
+    pub(crate) sticky_hits: u64,
+    pub(crate) sticky_misses: u64,
+    pub(crate) circuit_open: u64,
     pub(crate) endpoints: Vec<EndpointStatus>,
 }
 

@@ -40,6 +40,13 @@ fn render(status: &Status) -> String {
         if pool.hedges > 0 {
             let _ = write!(text, ", {} hedges ({} won)", pool.hedges, pool.hedges_won);
         }
+        if pool.sticky_hits + pool.sticky_misses > 0 {
+            let (hits, misses) = (pool.sticky_hits, pool.sticky_misses);
+            let _ = write!(text, ", {hits} sticky hits, {misses} misses");
+        }
+        if pool.circuit_open > 0 {
+            let _ = write!(text, ", {} requests beyond its circuit", pool.circuit_open);
+        }
         text.push('\n');
     }
     text.push('\n');
@@ -198,7 +205,8 @@ mod tests {
         "version": "0.1.0", "uptime_seconds": 200.5, "workers": 2,
         "listeners": [{"name": "web", "addresses": ["0.0.0.0:8080", "[::]:8080"]}],
         "pools": [{"name": "app", "policy": "least_request", "requests_queued": 3,
-                   "retries": 12, "hedges": 5, "hedges_won": 4, "endpoints": [
+                   "retries": 12, "hedges": 5, "hedges_won": 4,
+                   "sticky_hits": 90, "sticky_misses": 2, "circuit_open": 1, "endpoints": [
             {"name": "127.0.0.1:3001", "address": "127.0.0.1:3001", "tier": 0, "weight": 1,
              "effective_weight": 0.25, "slow_start": 0.5, "requests_in_flight": 12,
              "requests": 123456, "admin_state": "ready", "availability": "up", "state": "up",
@@ -225,7 +233,7 @@ mod tests {
         let expected = "\
 Pointsman 0.1.0, up 3 min 20 s, 2 workers
 listener web on 0.0.0.0:8080, [::]:8080
-pool app, least_request, 3 requests queued, 12 retries, 5 hedges (4 won)
+pool app, least_request, 3 requests queued, 12 retries, 5 hedges (4 won), 90 sticky hits, 2 misses, 1 requests beyond its circuit
 
 POOL  ENDPOINT               STATE                             LOAD          WEIGHT  IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
 app   127.0.0.1:3001         up, slow start 50 %               busy (105 %)    0.25         12    123456  succeeded (0.4 ms)  none

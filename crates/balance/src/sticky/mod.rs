@@ -63,8 +63,8 @@ impl Sessions {
         self.table.put(id, endpoint, now);
     }
 
-    pub(crate) fn count(&self, endpoint: usize, now: u64) -> usize {
-        self.table.count(endpoint, now)
+    pub(crate) fn counts(&self, endpoints: usize, now: u64) -> Vec<usize> {
+        self.table.counts(endpoints, now)
     }
 
     /// True unless the endpoint is out of the question even for its own sessions. A draining one

@@ -112,14 +112,19 @@ impl Table {
         }
     }
 
-    /// The sessions of an endpoint. Reads the whole table.
-    pub(crate) fn count(&self, endpoint: usize, now: u64) -> usize {
+    /// The sessions of each of so many endpoints. Reads the whole table.
+    pub(crate) fn counts(&self, endpoints: usize, now: u64) -> Vec<usize> {
         let stamp = self.stamp(now);
-        let places = self.buckets.iter().flat_map(|bucket| &bucket.0);
-        places
-            .filter_map(|place| Entry::unpack(place.load(Ordering::Relaxed)))
-            .filter(|entry| entry.endpoint == endpoint && !entry.is_old(stamp))
-            .count()
+        let mut counts = vec![0; endpoints];
+        for place in self.buckets.iter().flat_map(|bucket| &bucket.0) {
+            if let Some(entry) = Entry::unpack(place.load(Ordering::Relaxed))
+                && !entry.is_old(stamp)
+                && let Some(count) = counts.get_mut(entry.endpoint)
+            {
+                *count += 1;
+            }
+        }
+        counts
     }
 
     /// A session's place, its word and what that says.
@@ -213,7 +218,7 @@ mod tests {
         // Each use begins the time anew.
         assert_eq!(table.find(7, 120 * SECOND), Some(3));
         assert_eq!(table.find(7, 181 * SECOND), None);
-        assert_eq!(table.count(3, 181 * SECOND), 0);
+        assert_eq!(table.counts(4, 181 * SECOND), [0; 4]);
     }
 
     #[test]
@@ -226,7 +231,9 @@ mod tests {
         assert_eq!(table.find(7, 0), Some(4));
         table.put(7, 5, 0);
         assert_eq!(table.find(7, 0), Some(5));
-        assert_eq!((table.count(4, 0), table.count(5, 0)), (0, 1));
+        assert_eq!(table.counts(6, 0), [0, 0, 0, 0, 0, 1]);
+        // Those of endpoints beyond are nobody's.
+        assert_eq!(table.counts(2, 0), [0, 0]);
     }
 
     #[test]
@@ -315,7 +322,7 @@ mod tests {
                 prop_assert_eq!(table.claim(*id, None, 1, 0), Ok(()));
                 prop_assert_eq!(table.find(*id, 0), Some(1));
             }
-            prop_assert!(table.count(1, 0) <= sessions_max.next_multiple_of(PLACES));
+            prop_assert!(table.counts(2, 0)[1] <= sessions_max.next_multiple_of(PLACES));
         }
     }
 }

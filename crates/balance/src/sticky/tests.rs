@@ -58,7 +58,8 @@ fn place(balancer: &mut Balancer, session: Session, tried: &[usize]) -> (usize, 
 }
 
 fn sessions_of(balancer: &Balancer, index: usize) -> usize {
-    balancer.pool().sessions_of(index, tick())
+    let counts = balancer.pool().session_counts(tick());
+    counts.expect("it is sticky")[index]
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::{Endpoint, Reply};
 
 use crate::exposition;
-use crate::setup::{Setup, http, pool};
+use crate::setup::{Setup, http, pool, pool_with};
 
 /// Two pools on one endpoint that is up.
 fn setup() -> (Endpoint, Setup) {
@@ -167,17 +167,16 @@ fn metrics_keep_the_format_and_show_what_workers_and_checks_counted() {
 #[test]
 fn load_slow_start_and_sessions_show_in_status_and_metrics() {
     let endpoint = Endpoint::start(|_| Reply::ok(""));
-    let mut pool = pool("app", CheckKind::Off, &[endpoint.address()]);
-    Arc::get_mut(&mut pool).unwrap().settings.sticky = Some(StickySettings {
-        by: StickyBy::Key(HashKey::ClientIp),
-        is_strict: false,
-        idle: Duration::from_secs(60),
-        sessions_max: 100,
-        bounded_load: None,
+    let sticky = StickySettings::by(StickyBy::Key(HashKey::ClientIp));
+    let pool = pool_with("app", CheckKind::Off, &[endpoint.address()], |settings| {
+        settings.sticky = Some(sticky);
     });
     let setup = Setup::start(vec![Arc::clone(&pool)]);
     setup.worker.pools[0].hedges.add(2);
     setup.worker.pools[0].retries.add(3);
+    setup.worker.pools[0].sticky_hits.add(4);
+    setup.worker.pools[0].sticky_misses.add(5);
+    setup.worker.pools[0].circuit_open.add(6);
     let before = exposition::parse(&setup.get("/metrics").text());
     assert!(!before.has("pointsman_endpoint_utilization"));
 
@@ -191,6 +190,8 @@ fn load_slow_start_and_sessions_show_in_status_and_metrics() {
     pool.set_weight_percent(0, 50);
     pool.set_admin_state(0, AdminState::Drain);
     pool.set_max_requests(0, Some(7));
+    pool.learn_session(1, 0, now);
+    pool.learn_session(u64::MAX, 0, now);
 
     let status: Value = serde_json::from_str(&setup.get("/status").text()).unwrap();
     let pool = &status["pools"][0];
@@ -198,13 +199,21 @@ fn load_slow_start_and_sessions_show_in_status_and_metrics() {
         [&pool["retries"], &pool["hedges"], &pool["hedges_won"]],
         [3, 2, 0]
     );
+    assert_eq!(
+        [
+            &pool["sticky_hits"],
+            &pool["sticky_misses"],
+            &pool["circuit_open"]
+        ],
+        [4, 5, 6]
+    );
     let endpoint = &pool["endpoints"][0];
     assert_eq!(endpoint["load"], "busy");
     assert_eq!(endpoint["utilization"], 1.5);
     assert_eq!(endpoint["slow_start"], 0.1);
     assert_eq!(endpoint["admin_state"], "drain");
     assert_eq!(endpoint["max_requests"], 7);
-    assert_eq!(endpoint["sessions"], 0);
+    assert_eq!(endpoint["sessions"], 2);
     let weight = endpoint["effective_weight"].as_f64().unwrap();
     assert!((weight - 0.05).abs() < 0.005, "{weight}");
 
@@ -216,7 +225,7 @@ fn load_slow_start_and_sessions_show_in_status_and_metrics() {
     assert_eq!(page.value("pointsman_endpoint_weight", &[]), weight);
     assert_eq!(page.value("pointsman_endpoint_requests_max", &[]), 7.0);
     assert_eq!(page.value("pointsman_pool_queue_lifo", &[]), 0.0);
-    assert_eq!(page.value("pointsman_endpoint_sessions", &[]), 0.0);
+    assert_eq!(page.value("pointsman_endpoint_sessions", &[]), 2.0);
     assert_eq!(page.value("pointsman_pool_hedges_total", &[]), 2.0);
 }
 

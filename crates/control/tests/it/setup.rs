@@ -133,6 +133,16 @@ impl Drop for Setup {
 
 /// A pool of endpoints with checks that come as fast as they may.
 pub(crate) fn pool(name: &str, kind: CheckKind, endpoints: &[SocketAddr]) -> Arc<Pool> {
+    pool_with(name, kind, endpoints, |_| {})
+}
+
+/// As [`pool`], with settings of its own.
+pub(crate) fn pool_with(
+    name: &str,
+    kind: CheckKind,
+    endpoints: &[SocketAddr],
+    adapt: impl FnOnce(&mut PoolSettings),
+) -> Arc<Pool> {
     let endpoint = |address: &SocketAddr| EndpointSettings {
         name: address.to_string().into(),
         address: Address::Tcp(*address),
@@ -141,7 +151,7 @@ pub(crate) fn pool(name: &str, kind: CheckKind, endpoints: &[SocketAddr]) -> Arc
         tier: 0,
         zone: None,
     };
-    let settings = PoolSettings {
+    let mut settings = PoolSettings {
         check: Check {
             kind,
             interval: Duration::from_millis(60),
@@ -154,6 +164,7 @@ pub(crate) fn pool(name: &str, kind: CheckKind, endpoints: &[SocketAddr]) -> Arc
         },
         ..PoolSettings::new(name)
     };
+    adapt(&mut settings);
     Arc::new(Pool::new(
         settings,
         endpoints.iter().map(endpoint).collect(),
