@@ -32,6 +32,8 @@ pub struct PoolSettings {
     pub circuit: CircuitSettings,
     /// Which requests belong to one endpoint.
     pub sticky: Option<StickySettings>,
+    /// An endpoint that drains keeps its sessions for so long, then is in maintenance.
+    pub drain: Duration,
     /// With every endpoint down: true refuses, false tries them all. False by default: a check
     /// may be wrong about all endpoints at once, and a refusal is wrong for certain.
     pub fail_closed: bool,
@@ -370,6 +372,10 @@ impl Default for QueueSettings {
 }
 
 impl PoolSettings {
+    /// The default of `drain`: long enough to finish what one is doing, and short enough for
+    /// whoever waits to take the endpoint out.
+    pub const DRAIN: Duration = Duration::from_secs(300);
+
     /// A pool of this name with nothing else configured.
     pub fn new(name: impl Into<Box<str>>) -> Self {
         Self {
@@ -385,6 +391,7 @@ impl PoolSettings {
             queue: QueueSettings::default(),
             circuit: CircuitSettings::default(),
             sticky: None,
+            drain: Self::DRAIN,
             fail_closed: false,
             panic_percent: 0,
         }

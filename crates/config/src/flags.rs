@@ -56,6 +56,7 @@ pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems
         retry: None,
         hedge: None,
         sticky: None,
+        drain: None,
         circuit: None,
         timeouts: None,
         queue: None,

@@ -148,9 +148,6 @@ impl Agents {
         let agent = &self.agents[index];
         for &Place { pool, endpoint } in &agent.members {
             let pool = &self.pools[pool];
-            if after.admin_state != before.admin_state {
-                pool.set_admin_state(endpoint, after.admin_state);
-            }
             if after.weight != before.weight {
                 let configured = pool.endpoints[endpoint].weight;
                 pool.set_weight_percent(endpoint, after.weight.percent_of(configured));
@@ -159,12 +156,14 @@ impl Agents {
                 pool.set_max_requests(endpoint, after.max_requests);
             }
         }
-        if let Some(is_up) = words.is_up {
-            let mut board = view.board();
-            for &place in &agent.members {
+        let mut board = view.board();
+        for &place in &agent.members {
+            board.want(place, after.admin_state, now);
+            if let Some(is_up) = words.is_up {
                 board.agent_said(place, is_up, now);
             }
         }
+        drop(board);
         type Text = fn(Wishes) -> String;
         let texts: [(&str, Text); 3] = [
             ("admin_state", |wishes| wishes.admin_state.as_str().into()),

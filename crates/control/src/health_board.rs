@@ -31,7 +31,7 @@ use crate::tallies::Tallies;
 pub(crate) struct HealthBoard {
     pub(crate) pools: Vec<WatchedPool>,
     targets: Vec<Target>,
-    /// Not later than the first deadline of any health.
+    /// Not later than the first deadline of any endpoint.
     deadline: Option<Instant>,
     /// When to look again at what nobody reports.
     look_at: Instant,
@@ -67,6 +67,12 @@ pub(crate) struct Watched {
     moved_at: Instant,
     /// As last told.
     load: LoadWord,
+    /// What is asked for, by the endpoint's agent.
+    wanted: AdminState,
+    /// When draining is over and maintenance begins.
+    drain_until: Option<Instant>,
+    /// How many it had left when its time to drain was over.
+    pub(crate) sessions_cut: u64,
 }
 
 /// A transition, dated for people.
@@ -131,6 +137,9 @@ impl HealthBoard {
                 ejections: [0; _],
                 moved_at: now,
                 load: LoadWord::Normal,
+                wanted: AdminState::Ready,
+                drain_until: None,
+                sessions_cut: 0,
             }
         };
         let pools = pools
@@ -222,6 +231,29 @@ impl HealthBoard {
         self.settle(place, transition, now);
     }
 
+    /// Takes what is wanted of an endpoint. To want the same again changes nothing: the clock of
+    /// one that drains runs on.
+    pub(crate) fn want(&mut self, place: Place, state: AdminState, now: Instant) {
+        let pool = Arc::clone(&self.pools[place.pool].pool);
+        let is_up = pool.endpoints[place.endpoint].availability() == Availability::Up;
+        let watched = self.watched_mut(place);
+        let before = std::mem::replace(&mut watched.wanted, state);
+        if before == state {
+            return;
+        }
+        let drain_until = (state == AdminState::Drain).then(|| now + pool.settings.drain);
+        watched.drain_until = drain_until;
+        self.deadline = self.deadline.into_iter().chain(drain_until).min();
+        // Before it is ready, so that not one pick comes too soon.
+        if state == AdminState::Ready && is_up && self.is_cold(place, false, now) {
+            pool.begin_slow_start(place.endpoint, now);
+        }
+        pool.set_admin_state(place.endpoint, state);
+        if is_up && (before == AdminState::Ready || state == AdminState::Ready) {
+            self.watched_mut(place).moved_at = now;
+        }
+    }
+
     /// When to call [`Self::expire`], if nothing happens before.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline.into_iter().fold(self.look_at, Instant::min)
@@ -246,12 +278,32 @@ impl HealthBoard {
                 while let Some(transition) = self.watched_mut(place).health.expire(now) {
                     self.settle(place, Some(transition), now);
                 }
+                if self.watched_mut(place).drain_left(now) == Some(Duration::ZERO) {
+                    self.end_drain(place, now);
+                }
             }
         }
         let endpoints = self.pools.iter().flat_map(|pool| &pool.endpoints);
         self.deadline = endpoints
-            .filter_map(|watched| watched.health.deadline())
+            .flat_map(|watched| [watched.health.deadline(), watched.drain_until])
+            .flatten()
             .min();
+    }
+
+    /// Its time is over: those of its sessions that are left move.
+    fn end_drain(&mut self, place: Place, now: Instant) {
+        let pool = Arc::clone(&self.pools[place.pool].pool);
+        pool.set_admin_state(place.endpoint, AdminState::Maintenance);
+        let counts = pool.session_counts(now);
+        let sessions = counts.map_or(0, |counts| counts[place.endpoint] as u64);
+        let watched = self.watched_mut(place);
+        watched.drain_until = None;
+        watched.sessions_cut += sessions;
+        self.events.emit(&Event::EndpointDrained {
+            pool: pool.settings.name.to_string(),
+            endpoint: pool.endpoints[place.endpoint].name.to_string(),
+            sessions,
+        });
     }
 
     /// Ejects those that fail much more often than their peers do.
@@ -412,7 +464,7 @@ impl HealthBoard {
         self.watched_mut(place).moved_at = now;
     }
 
-    /// True if the endpoint, which comes into rotation now, should start slowly: others are warm,
+    /// True if the endpoint, which comes into rotation now, should start slowly: another is warm,
     /// which is to say in rotation for longer than a slow start takes. So nobody starts slowly
     /// with the process or after an outage of all: there would be nobody to take the rest.
     ///
@@ -433,12 +485,20 @@ impl HealthBoard {
                 && pool.slow_start(index, now).is_none()
         };
         let was_out_shortly = ejection_is_over && time(place.endpoint) <= settings.window / 10;
-        // The endpoint itself is not up yet.
+        // The endpoint itself is not up yet, or not ready.
         !was_out_shortly && (0..endpoints.len()).any(is_warm)
     }
 
     fn watched_mut(&mut self, place: Place) -> &mut Watched {
         &mut self.pools[place.pool].endpoints[place.endpoint]
+    }
+}
+
+impl Watched {
+    /// How long it may keep its sessions; `None` if it does not drain.
+    pub(crate) fn drain_left(&self, now: Instant) -> Option<Duration> {
+        let until = self.drain_until?;
+        Some(until.saturating_duration_since(now))
     }
 }
 

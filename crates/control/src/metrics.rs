@@ -121,6 +121,22 @@ fn encode_board(board: &HealthBoard, encoder: &mut Encoder) {
         }
     }
 
+    let name = "pointsman_endpoint_drain_left_seconds";
+    let help = "Until the endpoint, which drains, is in maintenance.";
+    let mut family = encoder.gauge(name, help);
+    for row in &rows {
+        if let Some(left) = row.watched.drain_left(now) {
+            family.sample(&row.labels, left.as_secs_f64());
+        }
+    }
+
+    let name = "pointsman_endpoint_sessions_cut_total";
+    let help = "Sessions that the endpoint had left when its time to drain was over.";
+    let mut family = encoder.counter(name, help);
+    for row in rows.iter().filter(|row| row.sessions.is_some()) {
+        family.sample(&row.labels, row.watched.sessions_cut);
+    }
+
     let name = "pointsman_endpoint_ejections_total";
     let help = "Times that live failures took the endpoint out, by cause.";
     let mut family = encoder.counter(name, help);

@@ -66,6 +66,9 @@ struct EndpointStatus {
     /// That stick to it; absent where requests do not stick.
     #[serde(skip_serializing_if = "Option::is_none")]
     sessions: Option<usize>,
+    /// Until it is in maintenance; absent when it does not drain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_seconds_left: Option<f64>,
     since: String,
     probe_successes_in_row: u32,
     probe_failures_in_row: u32,
@@ -170,6 +173,7 @@ impl EndpointStatus {
             load: pool.load_word(index, now).as_str(),
             utilization: pool.utilization(index, now),
             sessions: None,
+            drain_seconds_left: watched.drain_left(now).map(|left| left.as_secs_f64()),
             since: Timestamp(watched.since).to_string(),
             probe_successes_in_row: watched.health.successes_in_row(),
             probe_failures_in_row: watched.health.failures_in_row(),

@@ -75,6 +75,15 @@ pub enum Event {
         /// How it is now.
         to: String,
     },
+    /// The time of an endpoint to drain is over: it is in maintenance.
+    EndpointDrained {
+        /// The pool's name.
+        pool: String,
+        /// The endpoint's name.
+        endpoint: String,
+        /// Those that it had left. They move to other endpoints, if they may.
+        sessions: u64,
+    },
     /// A worker ended although nobody asked it to.
     WorkerFailed {
         /// Its number.
@@ -226,6 +235,16 @@ impl Event {
                 object.string("from", from);
                 object.string("to", to);
             }
+            Self::EndpointDrained {
+                pool,
+                endpoint,
+                sessions,
+            } => {
+                object.string("event", "endpoint_drained");
+                object.string("pool", pool);
+                object.string("endpoint", endpoint);
+                object.number("sessions_cut", *sessions);
+            }
             Self::WorkerFailed { worker, reason } => {
                 object.string("event", "worker_failed");
                 object.number("worker", *worker as u64);
@@ -305,6 +324,18 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "endpoint {pool}/{endpoint} {from} → {to}: {what} by its agent"
+                )
+            }
+            Self::EndpointDrained {
+                pool,
+                endpoint,
+                sessions,
+            } => {
+                let plural = if *sessions == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "endpoint {pool}/{endpoint} drain → maint: time is over \
+                     ({sessions} session{plural} cut)"
                 )
             }
             Self::WorkerFailed { worker, reason } => write!(f, "worker {worker} failed: {reason}"),
@@ -401,6 +432,31 @@ mod tests {
         );
         assert!(event(None, EventFormat::Text).ends_with("normal → busy: load\n"));
         assert!(event(None, EventFormat::Json).ends_with("\"to\":\"busy\"}\n"));
+    }
+
+    #[test]
+    fn the_end_of_a_drain_tells_how_many_sessions_it_cut() {
+        let event = |sessions, format| {
+            let event = Event::EndpointDrained {
+                pool: "app".into(),
+                endpoint: "blue".into(),
+                sessions,
+            };
+            let mut line = Vec::new();
+            event.write(format, UNIX_EPOCH, &mut line);
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(
+            event(1, EventFormat::Text),
+            "1970-01-01T00:00:00.000Z endpoint app/blue drain → maint: time is over \
+             (1 session cut)\n"
+        );
+        assert!(event(0, EventFormat::Text).ends_with("(0 sessions cut)\n"));
+        assert_eq!(
+            event(12, EventFormat::Json),
+            "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"event\":\"endpoint_drained\",\
+             \"pool\":\"app\",\"endpoint\":\"blue\",\"sessions_cut\":12}\n"
+        );
     }
 
     #[test]

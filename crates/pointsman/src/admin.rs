@@ -60,6 +60,7 @@ pub(crate) struct EndpointStatus {
     pub(crate) load: String,
     pub(crate) utilization: Option<f64>,
     pub(crate) sessions: Option<usize>,
+    pub(crate) drain_seconds_left: Option<f64>,
     pub(crate) last_probe: Option<ProbeStatus>,
     /// Newest first.
     pub(crate) transitions: Vec<TransitionStatus>,

@@ -123,6 +123,9 @@ fn state_text(endpoint: &EndpointStatus) -> String {
     if endpoint.admin_state != "ready" {
         let _ = write!(text, ", {}", endpoint.admin_state);
     }
+    if let Some(left) = endpoint.drain_seconds_left {
+        let _ = write!(text, " for {}", duration(left.ceil() as u64));
+    }
     if let Some(sessions) = endpoint.sessions {
         let _ = write!(text, ", {sessions} sessions");
     }
@@ -218,7 +221,7 @@ mod tests {
              "weight": 2, "effective_weight": 2.0, "max_requests": 100,
              "requests_in_flight": 0, "requests": 7, "admin_state": "drain",
              "availability": "down", "state": "down", "ejected": true, "agent_down": false, "load": "normal",
-             "sessions": 3, "since": "2026-11-22T10:00:00.123456Z",
+             "sessions": 3, "drain_seconds_left": 119.2, "since": "2026-11-22T10:00:00.123456Z",
              "transitions": [
                 {"time": "2026-11-22T10:02:00.500000Z", "from": "up", "to": "down",
                  "cause": "refused_live_and_probe", "evidence": "probe failed"},
@@ -235,9 +238,9 @@ Pointsman 0.1.0, up 3 min 20 s, 2 workers
 listener web on 0.0.0.0:8080, [::]:8080
 pool app, least_request, 3 requests queued, 12 retries, 5 hedges (4 won), 90 sticky hits, 2 misses, 1 requests beyond its circuit
 
-POOL  ENDPOINT               STATE                             LOAD          WEIGHT  IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
-app   127.0.0.1:3001         up, slow start 50 %               busy (105 %)    0.25         12    123456  succeeded (0.4 ms)  none
-app   blue (tier 1, zone b)  down, ejected, drain, 3 sessions  normal             2   0 of 100         7  none                \
+POOL  ENDPOINT               STATE                                           LOAD          WEIGHT  IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
+app   127.0.0.1:3001         up, slow start 50 %                             busy (105 %)    0.25         12    123456  succeeded (0.4 ms)  none
+app   blue (tier 1, zone b)  down, ejected, drain for 2 min 0 s, 3 sessions  normal             2   0 of 100         7  none                \
 2026-11-22 10:02:00Z up → down: refused live and probe
 ";
         assert_eq!(render(&status), expected);

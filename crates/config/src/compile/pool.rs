@@ -54,6 +54,7 @@ impl Compiler<'_> {
             queue: self.queue(raw.queue),
             circuit: resilience::circuit(raw.circuit),
             sticky: self.sticky(raw.sticky),
+            drain: self.duration(raw.drain, PoolSettings::DRAIN),
             fail_closed: matches!(raw.fail, Some(Fail::Closed)),
             panic_percent: self.meaning(raw.panic, units::percent, 0),
         };

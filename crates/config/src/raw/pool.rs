@@ -40,6 +40,9 @@ pub(crate) struct RawPool {
     pub hedge: Option<WordOr<Switch, RawHedge>>,
     /// Which requests belong to one endpoint.
     pub sticky: Option<At<RawSticky>>,
+    /// An endpoint that drains keeps its sessions for so long, then takes no requests at all.
+    /// Default: `"300s"`.
+    pub drain: Option<At<DurationText>>,
     /// Bounds of the pool as a whole.
     pub circuit: Option<RawCircuit>,
     /// How long endpoints may take.

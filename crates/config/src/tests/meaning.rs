@@ -348,6 +348,7 @@ fn load_is_fed_back_bounded_and_ramped() {
     assert_eq!(default.feedback, FeedbackSettings::default());
     assert_eq!((default.concurrency, default.panic_percent), (None, 0));
     assert_eq!(default.circuit, CircuitSettings::default());
+    assert_eq!(default.drain, Duration::from_secs(300));
 
     let off = pool("slow_start = 'off'\nfeedback = 'off'\nconcurrency = 'off'").settings;
     assert_eq!((off.slow_start, off.concurrency), (None, None));
@@ -364,6 +365,7 @@ fn load_is_fed_back_bounded_and_ramped() {
         feedback = { headers = "ignore", full_on = ["503", "429"] }
         concurrency = { min = 4, max = 200 }
         circuit = { connections = 1000, requests = 5000 }
+        drain = "2h"
         panic = "50%""#,
     )
     .settings;
@@ -378,6 +380,7 @@ fn load_is_fed_back_bounded_and_ramped() {
     assert_eq!((concurrency.min.get(), concurrency.max.get()), (4, 200));
     assert_eq!(tuned.circuit.connections, NonZeroU32::new(1000));
     assert_eq!(tuned.circuit.requests, NonZeroU32::new(5000));
+    assert_eq!(tuned.drain, Duration::from_secs(7200));
     assert_eq!(tuned.panic_percent, 50);
 }
 

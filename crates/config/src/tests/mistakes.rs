@@ -690,6 +690,7 @@ retry = { on = ["connection", "200"], body = "1GiB" }
 queue = { length = 0, timeout = 5 }
 timeouts = { total = "of", conect = "2s" }
 fail = "close"
+drain = "never"
 "#), @r##"
     error: a pool has at least one endpoint
      --> pointsman.toml:4:13
@@ -768,6 +769,12 @@ fail = "close"
       |        ^^^^^^^
       |
       = help: did you mean `closed`?
+
+    error: `never` is no duration such as "2s", "500ms" or "1h30m"
+      --> pointsman.toml:10:9
+       |
+    10 | drain = "never"
+       |         ^^^^^^^
     "##);
 }
 

@@ -32,6 +32,7 @@ concurrency = "adaptive"
 circuit = { requests = 5000 }
 sticky = { cookie = "route", mode = "strict", bounded_load = 2 }
 hedge = { after = "p95", budget = "5%" }
+drain = "300s"
 panic = "50%"
 
 [pools.cache]

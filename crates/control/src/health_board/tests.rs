@@ -1,8 +1,8 @@
 use std::sync::Mutex;
 
 use balance::{
-    EndpointSettings, LoadReport, OutlierSettings, PoolSettings, ProbeFailure, SlowStartSettings,
-    SuccessRateSettings,
+    EndpointSettings, HashKey, LoadReport, OutlierSettings, PoolSettings, ProbeFailure,
+    SlowStartSettings, StickyBy, StickySettings, SuccessRateSettings,
 };
 use observe::{Blame, EventFormat, OutcomeShape, PoolShape, Shape, WorkerMetrics};
 
@@ -110,6 +110,19 @@ impl Ward {
             evidence,
         };
         self.board.probed(endpoint, &report, self.now);
+    }
+
+    fn want(&mut self, endpoint: usize, state: AdminState) {
+        let place = Place { pool: 0, endpoint };
+        self.board.want(place, state, self.now);
+    }
+
+    fn admin_state(&self, endpoint: usize) -> AdminState {
+        self.pool.endpoints[endpoint].admin_state()
+    }
+
+    fn drain_left(&self, endpoint: usize) -> Option<Duration> {
+        self.board.pools[0].endpoints[endpoint].drain_left(self.now)
     }
 
     fn is_up(&self, endpoint: usize) -> bool {
@@ -323,6 +336,92 @@ fn a_short_ejection_does_not_cool_an_endpoint_and_a_long_one_does() {
         assert!(ward.is_up(0));
         assert_eq!(ward.share(0), share, "after {seconds} s");
         ward.pool.endpoints[0].load.record_success();
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_ready_again_starts_slowly_while_another_is_warm() {
+    for state in [AdminState::Drain, AdminState::Maintenance] {
+        let mut ward = Ward::unchecked(2);
+        ward.wait(10 * SECOND);
+        ward.want(0, state);
+        ward.wait(SECOND);
+        ward.want(0, AdminState::Ready);
+        assert_eq!([ward.share(0), ward.share(1)], [10, 100], "{state:?}");
+        ward.wait(5 * SECOND);
+        assert_eq!(ward.share(0), 50);
+
+        // It is not warm yet, so it takes what there is.
+        ward.want(1, state);
+        ward.want(1, AdminState::Ready);
+        assert_eq!(ward.share(1), 100, "{state:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_ready_before_it_is_up_starts_slowly_once() {
+    let mut ward = Ward::new(2, |_| {});
+    ward.probed(0, Evidence::ProbeSucceeded);
+    ward.wait(10 * SECOND);
+    ward.want(1, AdminState::Maintenance);
+    ward.want(1, AdminState::Ready);
+    assert_eq!(ward.share(1), 100, "nothing begins before it is up");
+    ward.wait(10 * SECOND);
+    ward.probed(1, Evidence::ProbeSucceeded);
+    assert_eq!(ward.share(1), 10);
+}
+
+#[test]
+fn a_drain_ends_in_maintenance_and_tells_how_many_sessions_it_cut() {
+    let mut ward = Ward::new(3, |settings| {
+        settings.check.kind = CheckKind::Off;
+        settings.sticky = Some(StickySettings::by(StickyBy::Key(HashKey::ClientIp)));
+    });
+    for (id, endpoint) in [(1, 0), (2, 0), (3, 1)] {
+        ward.pool.learn_session(id, endpoint, ward.now);
+    }
+    ward.want(0, AdminState::Drain);
+    ward.wait(100 * SECOND);
+    // The clock runs on.
+    ward.want(0, AdminState::Drain);
+    assert_eq!(ward.drain_left(0), Some(200 * SECOND));
+    ward.wait(200 * SECOND - SECOND / 1000);
+    assert_eq!(ward.admin_state(0), AdminState::Drain);
+    assert!(ward.events().is_empty());
+    ward.wait(SECOND / 1000);
+    assert_eq!(ward.admin_state(0), AdminState::Maintenance);
+    assert_eq!(ward.drain_left(0), None);
+    assert_eq!(
+        ward.events(),
+        ["endpoint app/0 drain → maint: time is over (2 sessions cut)"]
+    );
+    let cut = |ward: &Ward| ward.board.pools[0].endpoints[0].sessions_cut;
+    assert_eq!(cut(&ward), 2);
+
+    // That it should drain is old news.
+    ward.want(0, AdminState::Drain);
+    ward.wait(1000 * SECOND);
+    assert_eq!(ward.admin_state(0), AdminState::Maintenance);
+    assert_eq!(cut(&ward), 2);
+    assert_eq!(
+        [1, 2].map(|index| ward.admin_state(index)),
+        [AdminState::Ready; 2]
+    );
+}
+
+#[test]
+fn ready_and_maintenance_end_a_drain_before_its_time() {
+    for state in [AdminState::Ready, AdminState::Maintenance] {
+        let mut ward = Ward::unchecked(2);
+        ward.want(0, AdminState::Drain);
+        ward.wait(200 * SECOND);
+        ward.want(0, state);
+        assert_eq!(ward.drain_left(0), None);
+        ward.wait(200 * SECOND);
+        assert_eq!(ward.admin_state(0), state);
+        assert!(ward.events().is_empty(), "nothing was cut");
+        ward.want(0, AdminState::Drain);
+        assert_eq!(ward.drain_left(0), Some(300 * SECOND), "a new clock");
     }
 }
 

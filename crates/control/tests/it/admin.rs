@@ -214,6 +214,7 @@ fn load_slow_start_and_sessions_show_in_status_and_metrics() {
     assert_eq!(endpoint["admin_state"], "drain");
     assert_eq!(endpoint["max_requests"], 7);
     assert_eq!(endpoint["sessions"], 2);
+    assert!(endpoint.get("drain_seconds_left").is_none(), "{endpoint}");
     let weight = endpoint["effective_weight"].as_f64().unwrap();
     assert!((weight - 0.05).abs() < 0.005, "{weight}");
 
@@ -226,6 +227,11 @@ fn load_slow_start_and_sessions_show_in_status_and_metrics() {
     assert_eq!(page.value("pointsman_endpoint_requests_max", &[]), 7.0);
     assert_eq!(page.value("pointsman_pool_queue_lifo", &[]), 0.0);
     assert_eq!(page.value("pointsman_endpoint_sessions", &[]), 2.0);
+    assert_eq!(
+        page.value("pointsman_endpoint_sessions_cut_total", &[]),
+        0.0
+    );
+    assert!(!page.has("pointsman_endpoint_drain_left_seconds"));
     assert_eq!(page.value("pointsman_pool_hedges_total", &[]), 2.0);
 }
 

@@ -4,10 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use balance::{AdminState, AgentKind, AgentSettings, Availability, CheckKind, LoadWord, Pool};
+use balance::{
+    AdminState, AgentKind, AgentSettings, Availability, CheckKind, HashKey, LoadWord, Pool,
+    PoolSettings, StickyBy, StickySettings,
+};
+use serde_json::Value;
 use testkit::{Endpoint, Reply, Script, Step, poll_until};
 
-use crate::setup::{LIMIT, Setup, http, pool};
+use crate::exposition;
+use crate::setup::{LIMIT, Setup, http, pool_with};
 
 const INTERVAL: Duration = Duration::from_millis(60);
 
@@ -36,28 +41,32 @@ impl TcpAgent {
         words.clone_into(&mut self.words.lock().expect("no holder panics"));
     }
 
-    fn pool(&self, name: &str, kind: CheckKind, endpoint: &Endpoint) -> Arc<Pool> {
-        let tcp = AgentKind::Tcp { send: [].into() };
-        with_agent(name, kind, tcp, endpoint.address(), self.endpoint.address())
+    fn pool(&self, name: &str, check: CheckKind, endpoint: &Endpoint) -> Arc<Pool> {
+        self.pool_with(name, check, endpoint, |_| {})
+    }
+
+    fn pool_with(
+        &self,
+        name: &str,
+        check: CheckKind,
+        endpoint: &Endpoint,
+        adapt: impl FnOnce(&mut PoolSettings),
+    ) -> Arc<Pool> {
+        let kind = AgentKind::Tcp { send: [].into() };
+        pool_with(name, check, &[endpoint.address()], |settings| {
+            settings.agent = Some(agent(kind, self.endpoint.address()));
+            adapt(settings);
+        })
     }
 }
 
-fn with_agent(
-    name: &str,
-    check: CheckKind,
-    kind: AgentKind,
-    endpoint: SocketAddr,
-    agent: SocketAddr,
-) -> Arc<Pool> {
-    let mut pool = pool(name, check, &[endpoint]);
-    let settings = &mut Arc::get_mut(&mut pool).expect("it is new").settings;
-    settings.agent = Some(AgentSettings {
+fn agent(kind: AgentKind, address: SocketAddr) -> AgentSettings {
+    AgentSettings {
         kind,
-        port: Some(agent.port()),
+        port: Some(address.port()),
         interval: INTERVAL,
         timeout: Duration::from_secs(1),
-    });
-    pool
+    }
 }
 
 #[test]
@@ -82,6 +91,46 @@ fn an_agent_drains_its_endpoint_and_makes_it_ready_again() {
     let name = format!("endpoint app/{}", endpoint.address());
     let expected = changes.map(|change| format!("{name} {change}: admin state by its agent"));
     assert_eq!(told, expected, "each change is told once");
+}
+
+#[test]
+fn an_endpoint_that_drains_says_what_is_left_and_is_then_in_maintenance() {
+    let endpoint = Endpoint::start(|_| Reply::ok(""));
+    let agent = TcpAgent::start("ready\n");
+    let pool = agent.pool_with("app", CheckKind::Off, &endpoint, |settings| {
+        settings.sticky = Some(StickySettings::by(StickyBy::Key(HashKey::ClientIp)));
+        settings.drain = Duration::from_secs(3);
+    });
+    pool.learn_session(7, 0, Instant::now());
+    let setup = Setup::start(vec![Arc::clone(&pool)]);
+    let status = || -> Value {
+        let status: Value = serde_json::from_str(&setup.get("/status").text()).unwrap();
+        status["pools"][0]["endpoints"][0].clone()
+    };
+    agent.say("drain\n");
+    poll_until("draining", LIMIT, || status()["admin_state"] == "drain");
+    let left = status()["drain_seconds_left"].as_f64().expect("it drains");
+    assert!((0.0..=3.0).contains(&left), "{left}");
+    assert_eq!(status()["sessions"], 1);
+    let page = exposition::parse(&setup.get("/metrics").text());
+    assert!(page.value("pointsman_endpoint_drain_left_seconds", &[]) <= left);
+
+    // All the while its agent says the same.
+    setup.await_event("drain → maint: time is over (1 session cut)");
+    assert_eq!(status()["admin_state"], "maint");
+    assert!(status().get("drain_seconds_left").is_none());
+    let page = exposition::parse(&setup.get("/metrics").text());
+    assert_eq!(
+        page.value("pointsman_endpoint_sessions_cut_total", &[]),
+        1.0
+    );
+    let asked = agent.endpoint.connection_count() + 2;
+    poll_until("asked", LIMIT, || {
+        agent.endpoint.connection_count() >= asked
+    });
+    assert_eq!(pool.endpoints[0].admin_state(), AdminState::Maintenance);
+    agent.say("ready\n");
+    poll_until("ready", LIMIT, || status()["admin_state"] == "ready");
 }
 
 #[test]
@@ -159,17 +208,19 @@ fn an_agent_that_falls_silent_changes_nothing_and_is_told_of_once() {
 #[test]
 fn an_http_agent_makes_an_endpoint_busy_until_it_says_otherwise_or_nothing() {
     let endpoint = Endpoint::start(|_| Reply::ok(""));
-    let agent = Endpoint::start(|_| Reply::ok("150%\n"));
+    let program = Endpoint::start(|_| Reply::ok("150%\n"));
     let kind = AgentKind::Http {
         path: "/load?of=app".into(),
     };
-    let pool = with_agent("app", http(), kind, endpoint.address(), agent.address());
+    let pool = pool_with("app", http(), &[endpoint.address()], |settings| {
+        settings.agent = Some(agent(kind, program.address()));
+    });
     let setup = Setup::start(vec![pool]);
     let word = || setup.pools[0].load_word(0, Instant::now());
     setup.await_availability(0, 0, Availability::Up);
     poll_until("busy", LIMIT, || word() == LoadWord::Busy);
     assert_eq!(setup.pools[0].utilization(0, Instant::now()), Some(1.5));
-    let request = agent.requests().remove(0);
+    let request = program.requests().remove(0);
     assert_eq!(request.head.word(1), "/load?of=app");
     assert!(
         request
@@ -179,14 +230,14 @@ fn an_http_agent_makes_an_endpoint_busy_until_it_says_otherwise_or_nothing() {
             .ends_with(" agent-check")
     );
 
-    agent.set_script(|_| Reply::ok(r#"{"utilization": 0.5}"#));
+    program.set_script(|_| Reply::ok(r#"{"utilization": 0.5}"#));
     poll_until("normal", LIMIT, || word() == LoadWord::Normal);
     assert_eq!(setup.pools[0].utilization(0, Instant::now()), Some(0.5));
 
-    agent.set_script(|_| Reply::ok("2.0"));
+    program.set_script(|_| Reply::ok("2.0"));
     poll_until("busy again", LIMIT, || word() == LoadWord::Busy);
     // A report without a new one is good for three intervals.
-    agent.set_script(|_| Reply::status(500));
+    program.set_script(|_| Reply::status(500));
     poll_until("nothing known", LIMIT, || word() == LoadWord::Normal);
     assert_eq!(setup.pools[0].utilization(0, Instant::now()), None);
     assert_eq!(

@@ -1,6 +1,8 @@
 //! A session's requests go where the session is.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -324,8 +326,8 @@ fn a_session_may_be_learned_from_a_header() {
     }
 }
 
-#[test]
-fn a_draining_endpoint_keeps_its_sessions_and_says_how_many_are_left() {
+/// An agent, and whether it says `drain`; else it says `ready`.
+fn agent() -> (Endpoint, Arc<AtomicBool>) {
     let is_draining = Arc::new(AtomicBool::new(false));
     let agent = Endpoint::with_script(Script::new(|_| Reply::hang()).on_connect({
         let is_draining = Arc::clone(&is_draining);
@@ -337,6 +339,63 @@ fn a_draining_endpoint_keeps_its_sessions_and_says_how_many_are_left() {
             vec![Step::Send(word.into()), Step::Close]
         }
     }));
+    (agent, is_draining)
+}
+
+/// Answers `b` for as long as the process lives, at an address where no agent is.
+fn start_without_agent() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.2:0").expect("all of 127.0.0.0/8 is loopback");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        while let Ok((mut client, _)) = listener.accept() {
+            let mut request = [0; 4096];
+            let _ = client.read(&mut request);
+            let _ = client
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nb");
+        }
+    });
+    address
+}
+
+#[test]
+fn when_the_time_to_drain_is_over_sessions_move_unless_they_may_not() {
+    for (mode, status) in [("fall_back", 200), ("strict", 503)] {
+        let (agent, is_draining) = agent();
+        let a = named("a");
+        let port = agent.address().port();
+        let proxy = Setup::to(&[&a])
+            .and_to(start_without_agent())
+            .pool("policy = \"first\"\ndrain = \"2s\"")
+            .pool(&format!(
+                "sticky = {{ key = {{ cookie = \"id\" }}, mode = \"{mode}\" }}"
+            ))
+            .pool(&format!(
+                "agent = {{ tcp = \"\", port = {port}, interval = \"100ms\" }}"
+            ))
+            .start();
+        let of_session = || get(&proxy, "Cookie: id=1\r\n");
+        let admin_state = || proxy.status()["pools"][0]["endpoints"][0]["admin_state"].clone();
+        assert_eq!(of_session().text(), "a");
+        is_draining.store(true, Ordering::Relaxed);
+        poll_until("others go to b", SOON, || proxy.get("/").text() == "b");
+        let kept = of_session();
+        poll_until("the end of the drain", SOON, || admin_state() == "maint");
+        assert_eq!(kept.text(), "a", "before its end");
+        let response = of_session();
+        assert_eq!(response.status, status, "{mode}");
+        if status == 200 {
+            assert_eq!(response.text(), "b");
+        }
+        assert_eq!(
+            proxy.metric("pointsman_endpoint_sessions_cut_total", &[]),
+            1.0
+        );
+    }
+}
+
+#[test]
+fn a_draining_endpoint_keeps_its_sessions_and_says_how_many_are_left() {
+    let (agent, is_draining) = agent();
     let [a, b] = ["a", "b"].map(named);
     let port = agent.address().port();
     let proxy = Setup::to(&[&a, &b])
