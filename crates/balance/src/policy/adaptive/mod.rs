@@ -116,7 +116,7 @@ impl Policy for Adaptive {
         slowness.receive(sent.mark);
         if answer.is_success {
             let latency = answer.latency.as_micros() as f32;
-            let in_flight = sent.in_flight + endpoint.reported.others(now);
+            let in_flight = sent.in_flight.saturating_add(endpoint.reported.others(now));
             let gap = slowness.age(now);
             let multiple = self
                 .expectation
@@ -171,7 +171,7 @@ impl Adaptive {
                     passed_over = Some(index);
                     continue;
                 }
-                let load = (in_flight + others) as f32 / weight;
+                let load = in_flight.saturating_add(others) as f32 / weight;
                 Score {
                     index: index as u32,
                     load,

@@ -229,6 +229,26 @@ fn requests_of_other_balancers_count_where_they_are_reported() {
 }
 
 #[test]
+fn an_endpoint_that_reports_absurdly_many_requests_is_the_last_to_be_picked() {
+    let mut bench = Bench::trained(&[1.0, 1.0]);
+    let report = LoadReport {
+        in_flight: Some(u32::MAX),
+        ..LoadReport::default()
+    };
+    let valid = Duration::from_secs(1);
+    bench
+        .balancer
+        .pool()
+        .report_load(0, &report, valid, bench.now);
+    let held: Vec<Lease> = (0..3).map(|_| bench.at(0)).collect();
+    assert_eq!(bench.picks(20), [0, 20]);
+    for lease in held {
+        bench.answer(lease, ORDINARY);
+    }
+    assert_eq!(bench.picks(20), [0, 20]);
+}
+
+#[test]
 fn a_reported_latency_goes_before_what_was_measured() {
     let mut bench = Bench::trained(&[1.0, 1.0]);
     for (index, latency_us) in [(0, 90_000), (1, 9_000)] {
