@@ -506,7 +506,7 @@ impl Exchange<'_> {
             self.client.allow_until(since + waits.next());
             match ended {
                 Wait::ForCopy => {
-                    if let Some(copy) = self.begin_copy(route, search) {
+                    if let Some(copy) = self.begin_copy(route, attempt.lease.endpoint(), search) {
                         return Ok(Asked::Slow(Box::new(Slow {
                             upstream,
                             question,

@@ -10,7 +10,7 @@ use std::mem;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use balance::{HedgeSettings, Pick, Why};
+use balance::{Endpoint, HedgeSettings, Pick, Why};
 use config::Route;
 use wire::h1::BodyWriter;
 
@@ -107,9 +107,14 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends a copy of the request to another endpoint. `None` if it may not be, or there is no
-    /// other endpoint that is as good as any.
-    pub(crate) fn begin_copy(&mut self, route: &Route, search: &mut Search) -> Option<SecondCopy> {
+    /// Sends a copy of the request, whose first one is at `first`, to another endpoint. `None` if
+    /// it may not be, or there is no other endpoint that is as good as any.
+    pub(crate) fn begin_copy(
+        &mut self,
+        route: &Route,
+        first: &Endpoint,
+        search: &mut Search,
+    ) -> Option<SecondCopy> {
         let worker = self.worker;
         let pool = &worker.plan.pools[route.pool];
         let now = Instant::now();
@@ -125,6 +130,12 @@ impl Exchange<'_> {
         let Pick::Endpoint(lease, Why::Policy) = pick else {
             return None;
         };
+        // A backup may know nothing but an apology, and would be the first to answer.
+        let stands_behind =
+            lease.endpoint().tier > first.tier || pool.weight(lease.index(), now) == 0.0;
+        if stands_behind {
+            return None;
+        }
         let stage = match reuse(worker, route.pool, &lease, now) {
             Some(upstream) => Stage::Asking(upstream, self.question(Some(now))),
             None => Stage::Connecting(Opening::begin(worker, route.pool, &lease).ok()?),
@@ -145,8 +156,9 @@ impl Exchange<'_> {
     }
 
     /// Waits for the first good answer of two copies: of `attempt`, which waits on `upstream`, and
-    /// of `second`. A bad one (5xx, or a status that is retried) counts if the other copy has none
-    /// that is better. The response is then where that of a single attempt is.
+    /// of `second`. A bad one (5xx, a status that is retried, or one by which the endpoint says that
+    /// it is full) counts if the other copy has none that is better. The response is then where
+    /// that of a single attempt is.
     pub(crate) async fn race(
         &mut self,
         route: &Route,
@@ -188,6 +200,7 @@ impl Exchange<'_> {
                         Ok(Verdict::Bad) if !race.is_running(other(index)) => return Ok(index),
                         Ok(Verdict::Bad) => {
                             race.runners[index].stage.hold();
+                            self.bound_lone_connecting(route, race);
                             continue;
                         }
                         Ok(Verdict::Interim) => continue,
@@ -217,8 +230,9 @@ impl Exchange<'_> {
                 // One of the two may have been executed if either may.
                 Stage::Over(before) if failed.is_before_sending() => return Err(before),
                 Stage::Over(_) => return Err(failed),
-                Stage::Connecting(_) => self.client.allow(route.timeouts.connect),
-                Stage::Asking(..) => {}
+                Stage::Connecting(_) | Stage::Asking(..) => {
+                    self.bound_lone_connecting(route, race);
+                }
             }
         }
     }
@@ -279,8 +293,16 @@ impl Exchange<'_> {
         let now = Instant::now();
         self.record
             .answered(self.worker, attempt, self.response, now);
-        let is_good = status.code() < 500 && !route.retry.on.statuses.contains(&status.code());
+        let is_good =
+            self.record.is_ok(attempt) && !route.retry.on.statuses.contains(&status.code());
         Ok(if is_good { Verdict::Good } else { Verdict::Bad })
+    }
+
+    /// As long as the other copy may answer, one that connects has time.
+    fn bound_lone_connecting(&mut self, route: &Route, race: &Race) {
+        if race.lone_connecting().is_some() {
+            self.client.allow(route.timeouts.connect);
+        }
     }
 
     /// A wait has ended: waits on, unless it was the last or another attempt may be made.
@@ -373,12 +395,11 @@ impl Race {
         self.runners.iter().position(is_answered)
     }
 
-    /// The copy that waits for a connection, if the other one is over.
+    /// The copy that waits for a connection, if the other one waits for nothing.
     fn lone_connecting(&self) -> Option<usize> {
         let connecting = |runner: &Runner| matches!(runner.stage, Stage::Connecting(_));
         let index = self.runners.iter().position(connecting)?;
-        let is_alone = matches!(self.runners[other(index)].stage, Stage::Over(_));
-        is_alone.then_some(index)
+        (!self.is_running(other(index))).then_some(index)
     }
 }
 

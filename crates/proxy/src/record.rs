@@ -283,6 +283,11 @@ impl Record {
         latency
     }
 
+    /// True if the attempt has an answer, and a good one.
+    pub(crate) fn is_ok(&self, attempt: &Attempt) -> bool {
+        self.attempts[attempt.number].outcome == Outcome::Ok
+    }
+
     /// True if the endpoint was picked although all were down.
     pub(crate) fn is_fail_open(&self) -> bool {
         self.answer

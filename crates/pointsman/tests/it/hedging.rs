@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use testkit::{Endpoint, Gate, Load, Reply, Step, poll_until};
+use testkit::{Clogged, Endpoint, Gate, Load, Reply, Step, poll_until};
 
 use crate::harness::{Proxy, SOON, Setup, named};
 
@@ -105,6 +105,64 @@ fn a_bad_answer_waits_for_a_better_one_and_counts_if_none_comes() {
         });
         gate_b.open();
         assert_eq!(client.read_response().status, status, "{reply:?}");
+    }
+}
+
+#[test]
+fn a_bad_answer_waits_for_a_connection_no_longer_than_that_may_take() {
+    let (a, clogged) = (named("a"), Clogged::start());
+    let gate = Gate::new();
+    let proxy = setup(&[&a])
+        .and_to(&clogged)
+        .pool("timeouts = { connect = \"300ms\", response = \"60s\" }")
+        .start();
+    teach(&proxy);
+    {
+        let gate = gate.clone();
+        a.set_script(move |_| Reply::status(503).wait(&gate));
+    }
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    poll_until("there is a copy", SOON, || {
+        proxy.metric("pointsman_pool_hedges_total", &[]) == 1.0
+    });
+    gate.open();
+    assert_eq!(client.read_response().status, 503);
+    let entry = &proxy.log(151)[150];
+    assert_eq!(entry["attempts"][0]["outcome"], "server_error");
+    assert_eq!(entry["attempts"][1]["outcome"], "connect_failed");
+}
+
+#[test]
+fn an_endpoint_that_says_it_is_full_does_not_win() {
+    let (a, b) = (named("a"), named("b"));
+    let gate = Gate::new();
+    let proxy = setup(&[&a, &b])
+        .pool("feedback = { full_on = [\"429\"] }")
+        .start();
+    teach(&proxy);
+    hang(&a, "a", &gate);
+    b.set_script(|_| Reply::status(429).field("Retry-After", "100"));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answered = "pointsman_endpoint_requests_total";
+    poll_until("it says so", SOON, || {
+        proxy.metric(answered, &["code=\"4xx\""]) == 1.0
+    });
+    gate.open();
+    assert_eq!(client.read_response().text(), "a");
+}
+
+#[test]
+fn an_endpoint_that_stands_behind_the_first_one_gets_no_copy() {
+    for behind in ["tier = 1", "weight = 0"] {
+        let (a, b) = (named("a"), named("b"));
+        let endpoints = [(&a, "tier = 0"), (&b, behind)];
+        let proxy = Setup::to_tables(&endpoints).pool(FIRST).workers(1).start();
+        teach(&proxy);
+        a.set_script(|_| Reply::ok("a").first(Step::Pause(Duration::from_millis(300))));
+        assert_eq!(proxy.get("/").text(), "a", "{behind}");
+        assert_eq!(b.request_count(), 0, "{behind}");
     }
 }
 
