@@ -293,7 +293,8 @@ impl Exchange<'_> {
         };
         let (attempt, upstream) = loop {
             self.record.phase = Phase::Queue;
-            let now = if search.tried.is_empty() {
+            let is_first = search.retries == 0 && !search.has_stayed;
+            let now = if is_first {
                 self.record.began
             } else {
                 Instant::now()
@@ -462,7 +463,8 @@ impl Exchange<'_> {
         self.record.phase = Phase::Connect;
         let Attempt { lease, .. } = attempt;
         let mut timeout = route.timeouts.connect;
-        if let (Some(of_attempt), true) = (route.retry.timeout, search.has_retries_left(route)) {
+        let may_move = route.retry.on.connect && search.has_retries_left(route);
+        if let (Some(of_attempt), true) = (route.retry.timeout, may_move) {
             timeout = timeout.min(of_attempt);
         }
         let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);

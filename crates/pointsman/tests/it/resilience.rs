@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use testkit::{Endpoint, Gate, Load, Reply, Step, poll_until};
+use testkit::{Clogged, Endpoint, Gate, Load, Reply, Step, poll_until};
 
 use crate::harness::{SOON, Setup, named};
 
@@ -114,6 +114,22 @@ fn an_attempt_that_cannot_move_is_not_cut() {
         }
     }
     assert_eq!(b.request_count(), 0);
+}
+
+/// Not even while it connects.
+#[test]
+fn an_attempt_that_does_not_move_when_it_cannot_connect_is_not_cut() {
+    let (clogged, b) = (Clogged::start(), named("b"));
+    let pool = "policy = \"first\"\noutlier = \"off\"\ntimeouts = { connect = \"600ms\" }\n\
+                retry = { timeout = \"50ms\", on = [\"reset\"] }";
+    let proxy = Setup::default()
+        .and_to(&clogged)
+        .and_to(b.peer())
+        .pool(pool)
+        .start();
+    let begun = Instant::now();
+    assert_eq!(proxy.get("/").status, 504);
+    assert!(begun.elapsed() >= Duration::from_millis(600));
 }
 
 /// The first three are repeated elsewhere; then there is nothing to pay with.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use testkit::{Endpoint, Gate, Load, Reply, Response, Script, Step, poll_until};
 
@@ -15,6 +16,9 @@ const COOKIE: &str = "sticky = { cookie = \"route\" }";
 
 /// Sessions by a cookie of the application.
 const KEY: &str = "sticky = { key = { cookie = \"id\" } }";
+
+/// How long a request stays in the queue at least.
+const QUEUED: Duration = Duration::from_millis(600);
 
 /// GETs `/` with these field lines.
 #[track_caller]
@@ -210,6 +214,43 @@ fn a_kept_connection_that_has_closed_does_not_move_a_session() {
     let outcomes = log[1]["attempts"].as_array().into_iter().flatten();
     let outcomes: Vec<_> = outcomes.map(|attempt| &attempt["outcome"]).collect();
     assert_eq!(outcomes, ["stale", "ok"]);
+}
+
+#[test]
+fn the_second_try_on_a_new_connection_begins_when_it_begins() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let gate = Gate::new();
+    let a = Endpoint::start_unix(&directory.path().join("a"), {
+        let gate = gate.clone();
+        move |_| {
+            let reply = Reply::ok("a").first(Step::Pause(QUEUED));
+            let reply = reply.first(Step::Wait(gate.clone()));
+            let reply = reply.first(Step::StopReading);
+            reply.then(Step::Wait(Gate::new()))
+        }
+    });
+    let proxy = Setup::to_tables(&[(&a, "max_requests = 1")])
+        .pool(KEY)
+        .workers(1)
+        .start();
+    let mut clients = [proxy.client(), proxy.client()];
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nCookie: id=1\r\n\r\n");
+        poll_until("it is there", SOON, || {
+            let queued = proxy.metric("pointsman_pool_queue_length", &[]);
+            a.in_flight() + queued as usize == number + 1
+        });
+    }
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.read_response().status, 200);
+    }
+    let log = proxy.log(2);
+    let attempts = &log[1]["attempts"];
+    assert_eq!(attempts[0]["outcome"], "stale", "{attempts}");
+    assert_eq!(attempts[1]["outcome"], "ok", "{attempts}");
+    let connect = attempts[1]["connect"].as_f64().expect("it is a new one");
+    assert!(connect < QUEUED.as_secs_f64() / 2.0, "{attempts}");
 }
 
 #[test]
