@@ -32,20 +32,20 @@ fn render(status: &Status) -> String {
     for pool in &status.pools {
         let _ = write!(text, "pool {}, {}", pool.name, pool.policy);
         if pool.requests_queued > 0 {
-            let _ = write!(text, ", {} requests queued", pool.requests_queued);
+            let _ = write!(text, ", queued: {}", pool.requests_queued);
         }
         if pool.retries > 0 {
-            let _ = write!(text, ", {} retries", pool.retries);
+            let _ = write!(text, ", retries: {}", pool.retries);
         }
         if pool.hedges > 0 {
-            let _ = write!(text, ", {} hedges ({} won)", pool.hedges, pool.hedges_won);
+            let _ = write!(text, ", hedges: {} ({} won)", pool.hedges, pool.hedges_won);
         }
         if pool.sticky_hits + pool.sticky_misses > 0 {
             let (hits, misses) = (pool.sticky_hits, pool.sticky_misses);
-            let _ = write!(text, ", {hits} sticky hits, {misses} misses");
+            let _ = write!(text, ", sticky: {hits} hits and {misses} misses");
         }
         if pool.circuit_open > 0 {
-            let _ = write!(text, ", {} requests beyond its circuit", pool.circuit_open);
+            let _ = write!(text, ", beyond its circuit: {}", pool.circuit_open);
         }
         text.push('\n');
     }
@@ -236,7 +236,7 @@ mod tests {
         let expected = "\
 Pointsman 0.1.0, up 3 min 20 s, 2 workers
 listener web on 0.0.0.0:8080, [::]:8080
-pool app, least_request, 3 requests queued, 12 retries, 5 hedges (4 won), 90 sticky hits, 2 misses, 1 requests beyond its circuit
+pool app, least_request, queued: 3, retries: 12, hedges: 5 (4 won), sticky: 90 hits and 2 misses, beyond its circuit: 1
 
 POOL  ENDPOINT               STATE                                           LOAD          WEIGHT  IN FLIGHT  REQUESTS  LAST CHECK          LAST EVENT
 app   127.0.0.1:3001         up, slow start 50 %                             busy (105 %)    0.25         12    123456  succeeded (0.4 ms)  none
