@@ -333,6 +333,7 @@ impl Exchange<'_> {
         let worker = self.worker;
         let now = Instant::now();
         // Where time ran out, a bad answer is better than none.
+        let is_out_of_time = ended == Err(Failed::Timeout);
         let ended = match ended {
             Err(Failed::Timeout) => race.answered().ok_or(Failed::Timeout),
             ended => ended,
@@ -357,6 +358,10 @@ impl Exchange<'_> {
                 }
                 (Stage::Over(_), _) => {}
                 (Stage::Answered(_), _) => self.record.end_answered(worker, &attempt, now),
+                (Stage::Asking(..), Ok(_)) if is_out_of_time => {
+                    self.record
+                        .end_attempt(worker, &attempt, Outcome::Timeout, now);
+                }
                 (Stage::Asking(..), Ok(_)) if index == FIRST => {
                     self.record.end_overtaken(worker, &attempt, now);
                 }

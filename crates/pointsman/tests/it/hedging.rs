@@ -134,6 +134,23 @@ fn a_bad_answer_waits_for_a_connection_no_longer_than_that_may_take() {
 }
 
 #[test]
+fn who_lets_time_run_out_is_to_blame_although_the_other_copy_has_an_answer() {
+    let (a, b) = (named("a"), named("b"));
+    let gate = Gate::new();
+    let proxy = setup(&[&a, &b])
+        .pool("timeouts = { response = \"500ms\" }")
+        .start();
+    teach(&proxy);
+    hang(&a, "a", &gate);
+    b.set_script(|_| Reply::status(503));
+    assert_eq!(proxy.get("/").status, 503);
+    gate.open();
+    let entry = &proxy.log(151)[150];
+    assert_eq!(entry["attempts"][0]["outcome"], "timeout");
+    assert_eq!(entry["attempts"][1]["outcome"], "server_error");
+}
+
+#[test]
 fn an_endpoint_that_says_it_is_full_does_not_win() {
     let (a, b) = (named("a"), named("b"));
     let gate = Gate::new();
