@@ -81,6 +81,8 @@ pub struct Lease {
     sent: Sent,
     /// True until the policy has heard what came of it.
     is_open: Cell<bool>,
+    /// True until it has shown whether its endpoint, on trial, is well.
+    is_trial: Cell<bool>,
 }
 
 impl Balancer {
@@ -116,7 +118,8 @@ impl Balancer {
     /// unknown before down; among those that are up primary before backup, near before far, and
     /// at last the busy ones. An endpoint that was not tried goes before one that was; only a
     /// down one does not go before a tried one that is up or unknown. Down ones are used only if
-    /// nothing is up or unknown, and never if the pool fails closed.
+    /// nothing is up or unknown, and never if the pool fails closed. One on trial after an ejection
+    /// has one request at a time, but for those of its sessions, while another takes the rest.
     ///
     /// A few tens of nanoseconds for a few endpoints; no allocation.
     pub fn pick(&mut self, wanted: &Wanted<'_>, random: &mut Rng) -> Pick {
@@ -261,6 +264,11 @@ impl Balancer {
     }
 
     fn pick_by_policy(&mut self, wanted: &Wanted<'_>, now: u64, random: &mut Rng) -> Pick {
+        if !self.rotation.trials.is_empty()
+            && let Some(pick) = self.pick_beside_trials(wanted, now, random)
+        {
+            return pick;
+        }
         let pool = &*self.seat.pool;
         let mut policy = self.seat.policy.borrow_mut();
         let rotation = &self.rotation;
@@ -275,7 +283,6 @@ impl Balancer {
             }
             _ => true,
         };
-        let is_down = |index: usize| pool.endpoints[index].availability() == Availability::Down;
         let none = Tried::new();
         // The second round is for those who have tried everything that has room. It goes before
         // waiting, because an endpoint that failed once is more often well than not, and a
@@ -303,11 +310,7 @@ impl Balancer {
                 // Goes round again only when another worker took the last place meanwhile.
                 while let Some(index) = policy.pick(&candidates, random) {
                     if let Some(in_flight) = pool.reserve(index, now) {
-                        let why = match group.standing.why() {
-                            Why::Policy | Why::Busy if tried.contains(index) => Why::AlreadyTried,
-                            Why::Policy if rotation.is_panic && is_down(index) => Why::FailOpen,
-                            why => why,
-                        };
+                        let why = self.why(index, group.standing, tried);
                         let mark = policy.send(&pool.endpoints[index], wanted.class, now);
                         return Pick::Endpoint(self.lease(index, Sent { in_flight, mark }), why);
                     }
@@ -318,6 +321,66 @@ impl Balancer {
         if may_open { Pick::Full } else { Pick::Refused }
     }
 
+    /// One request shows whether an endpoint on trial is well: it gets no second one as long as
+    /// another endpoint takes it, which has not said that it is full.
+    #[cold]
+    fn pick_beside_trials(
+        &mut self,
+        wanted: &Wanted<'_>,
+        now: u64,
+        random: &mut Rng,
+    ) -> Option<Pick> {
+        let pool = &*self.seat.pool;
+        self.rotation.forget_trials(pool);
+        let rotation = &self.rotation;
+        let mut policy = self.seat.policy.borrow_mut();
+        let mut excluded = wanted.tried.clone();
+        for &index in &rotation.trials {
+            if pool.endpoints[index].load.has_sent_trial() {
+                excluded.insert(index);
+            }
+        }
+        for group in rotation.groups(random) {
+            if !matches!(group.standing, Standing::Open | Standing::Busy) {
+                continue;
+            }
+            loop {
+                let weights = &rotation.weights;
+                let build = rotation.build();
+                let candidates =
+                    Candidates::new(pool, group, weights, &excluded, wanted, now, build);
+                let Some(index) = policy.pick(&candidates, random) else {
+                    break;
+                };
+                let endpoint = &pool.endpoints[index];
+                let is_trial = endpoint.load.is_on_trial();
+                if is_trial && !endpoint.load.send_trial() {
+                    // Another worker was faster.
+                    excluded.insert(index);
+                } else if let Some(in_flight) = pool.reserve(index, now) {
+                    let mark = policy.send(endpoint, wanted.class, now);
+                    let lease = self.lease(index, Sent { in_flight, mark });
+                    lease.is_trial.set(is_trial);
+                    let why = self.why(index, group.standing, wanted.tried);
+                    return Some(Pick::Endpoint(lease, why));
+                } else if is_trial {
+                    endpoint.load.end_sent_trial();
+                }
+            }
+        }
+        None
+    }
+
+    /// Why the policy's choice is one, in a group of this standing.
+    fn why(&self, index: usize, standing: Standing, tried: &Tried) -> Why {
+        let is_down = || self.seat.pool.endpoints[index].availability() == Availability::Down;
+        match standing.why() {
+            Why::Policy | Why::Busy if tried.contains(index) => Why::AlreadyTried,
+            Why::Policy if self.rotation.is_panic && is_down() => Why::FailOpen,
+            why => why,
+        }
+    }
+
     /// For a place that was reserved.
     fn lease(&self, index: usize, sent: Sent) -> Lease {
         Lease {
@@ -325,6 +388,7 @@ impl Balancer {
             index,
             sent,
             is_open: Cell::new(true),
+            is_trial: Cell::new(false),
         }
     }
 }
@@ -345,6 +409,7 @@ impl Lease {
     /// Tells what came of the request; only the first time counts.
     pub fn learn(&self, answer: &Answer) {
         if self.is_open.replace(false) {
+            self.end_trial();
             let pool = &self.seat.pool;
             let now = pool.micros(answer.now);
             if answer.is_success {
@@ -359,6 +424,12 @@ impl Lease {
     pub fn endpoint(&self) -> &Endpoint {
         &self.seat.pool.endpoints[self.index]
     }
+
+    fn end_trial(&self) {
+        if self.is_trial.replace(false) {
+            self.endpoint().load.end_sent_trial();
+        }
+    }
 }
 
 impl Drop for Lease {
@@ -366,6 +437,7 @@ impl Drop for Lease {
         if self.is_open.get() {
             let mut policy = self.seat.policy.borrow_mut();
             policy.forget(self.endpoint(), self.sent);
+            self.end_trial();
         }
         self.seat.pool.release(self.index);
     }

@@ -51,6 +51,12 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// long enough. There because a success clears it together with the failures, at no cost.
 const ON_TRIAL: u32 = 1 << 31;
 
+/// Beside it while the request that is to show it is under way.
+const TRIAL_SENT: u32 = 1 << 30;
+
+/// What is left for the failures.
+const FAILURES: u32 = TRIAL_SENT - 1;
+
 /// What every request writes: one cache line an endpoint, so that two endpoints never share one.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -66,7 +72,7 @@ pub struct LoadLine {
     pub(crate) latency_cost: LatencyCost,
     /// How slow it is, for `adaptive`.
     pub(crate) slowness: Slowness,
-    /// Failures since the last success, and [`ON_TRIAL`].
+    /// Failures since the last success, [`ON_TRIAL`] and [`TRIAL_SENT`].
     failures_in_row: AtomicU32,
     /// Those of them that came after a connection was there.
     connected_failures_in_row: AtomicU32,
@@ -256,7 +262,7 @@ impl LoadLine {
 
     /// No connection could be made. Returns the failures in a row, this one included.
     pub fn record_connect_failure(&self) -> u32 {
-        (self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1) & !ON_TRIAL
+        (self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1) & FAILURES
     }
 
     /// The next request shows whether the endpoint works again: until one has succeeded
@@ -270,9 +276,27 @@ impl LoadLine {
         self.failures_in_row.load(Ordering::Relaxed) & ON_TRIAL != 0
     }
 
+    /// True while the request that is to show it is under way.
+    pub(crate) fn has_sent_trial(&self) -> bool {
+        self.failures_in_row.load(Ordering::Relaxed) & TRIAL_SENT != 0
+    }
+
+    /// Notes that the request which is to show it is sent. False if another one is under way: of several
+    /// workers one is told true.
+    pub(crate) fn send_trial(&self) -> bool {
+        let before = self.failures_in_row.fetch_or(TRIAL_SENT, Ordering::Relaxed);
+        before & TRIAL_SENT == 0
+    }
+
+    /// The request has shown it, or will not.
+    pub(crate) fn end_sent_trial(&self) {
+        self.failures_in_row
+            .fetch_and(!TRIAL_SENT, Ordering::Relaxed);
+    }
+
     /// Failures since the last success.
     pub fn failures_in_row(&self) -> u32 {
-        self.failures_in_row.load(Ordering::Relaxed) & !ON_TRIAL
+        self.failures_in_row.load(Ordering::Relaxed) & FAILURES
     }
 
     /// True while each failure in the row was a connect failure.

@@ -35,6 +35,8 @@ pub(crate) struct Rotation {
     pub(crate) has_down: bool,
     /// True if so few endpoints are up that health is ignored.
     pub(crate) is_panic: bool,
+    /// Those that are up and on trial, or were; see [`Self::forget_trials`].
+    pub(crate) trials: Vec<usize>,
 }
 
 /// Endpoints that a policy chooses among.
@@ -115,6 +117,12 @@ impl Rotation {
         )
     }
 
+    /// Forgets the trials that are over. Their end is no news for the pool.
+    pub(crate) fn forget_trials(&mut self, pool: &Pool) {
+        self.trials
+            .retain(|&index| pool.endpoints[index].load.is_on_trial());
+    }
+
     /// The number of the rebuild that made the groups.
     pub(crate) fn build(&self) -> u64 {
         self.build
@@ -138,6 +146,7 @@ impl Rotation {
         self.stale_at = NEVER;
         self.build += 1;
         self.weights.clear();
+        self.trials.clear();
         let mut places: Vec<(Standing, u8, bool, usize)> = Vec::new();
         let mut up = 0;
         for (index, endpoint) in pool.endpoints.iter().enumerate() {
@@ -151,7 +160,12 @@ impl Rotation {
             if load != LoadWord::Normal {
                 self.stale_at = self.stale_at.min(endpoint.load_state.until(now));
             }
-            up += usize::from(endpoint.availability() == Availability::Up);
+            if endpoint.availability() == Availability::Up {
+                up += 1;
+                if endpoint.load.is_on_trial() {
+                    self.trials.push(index);
+                }
+            }
             let standing = match (endpoint.availability(), weight) {
                 (Availability::Up, 0) => Standing::Weightless,
                 (Availability::Up, _) => match load {

@@ -1,6 +1,7 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use fastrand::Rng;
 use proptest::prelude::{
@@ -8,7 +9,7 @@ use proptest::prelude::{
 };
 
 use super::*;
-use crate::fixture::{ask, endpoint, pick, pick_after, pool, pool_of, settings, tried_of};
+use crate::fixture::{ask, endpoint, pick, pick_after, pool, pool_of, settings, tick, tried_of};
 use crate::{Availability, DEFAULT_POLICY, POLICIES, PoolSettings};
 
 fn balancer(availabilities: &[Availability]) -> Balancer {
@@ -61,6 +62,123 @@ fn a_new_verdict_counts_from_the_next_pick() {
     balancer.pool().set_availability(0, Availability::Up);
     balancer.pool().set_availability(1, Availability::Down);
     assert!((0..4).all(|_| pick_after(&mut balancer, &[]).0 == 0));
+}
+
+/// A balancer of this policy whose endpoint 0 is back from an ejection.
+fn on_trial(policy: &'static str, max_requests: &[u32]) -> Balancer {
+    let endpoints = max_requests.iter().map(|&max| endpoint(1, max)).collect();
+    let pool = pool(settings(policy), endpoints, 1);
+    begin_trial(&pool);
+    Balancer::new(pool, 0)
+}
+
+fn begin_trial(pool: &Pool) {
+    pool.endpoints[0].load.begin_trial();
+    pool.set_availability(0, Availability::Up);
+}
+
+/// How many of so many requests, all in flight at once, come to endpoint 0.
+fn at_first(balancer: &mut Balancer, requests: usize) -> (usize, Vec<Lease>) {
+    let mut random = Rng::with_seed(1);
+    let leases: Vec<_> = (0..requests)
+        .map(|_| match ask(balancer, &Tried::new(), &mut random) {
+            Pick::Endpoint(lease, _) => lease,
+            _ => panic!("an endpoint is up"),
+        })
+        .collect();
+    let count = leases.iter().filter(|lease| lease.index() == 0).count();
+    (count, leases)
+}
+
+#[test]
+fn an_endpoint_on_trial_has_one_request_at_a_time_until_that_shows_that_it_is_well() {
+    for policy in POLICIES {
+        let mut balancer = on_trial(policy.name, &[0, 0, 0]);
+        let (count, leases) = at_first(&mut balancer, 50);
+        assert!(count <= 1, "{}: {count}", policy.name);
+        drop(leases);
+    }
+    let mut balancer = on_trial("first", &[0, 0]);
+    for round in 0..3 {
+        // Those of each round are over, and have shown nothing.
+        let (count, _leases) = at_first(&mut balancer, 5);
+        assert_eq!(count, 1, "round {round}");
+    }
+    let (_, leases) = at_first(&mut balancer, 5);
+    for lease in leases.iter().filter(|lease| lease.index() == 0) {
+        lease.endpoint().load.record_success();
+    }
+    assert_eq!(at_first(&mut balancer, 5).0, 5);
+}
+
+#[test]
+fn a_failed_request_of_a_trial_makes_room_for_the_next() {
+    let mut balancer = on_trial("first", &[0, 0]);
+    let (count, leases) = at_first(&mut balancer, 5);
+    assert_eq!(count, 1);
+    leases[0].endpoint().load.record_failure();
+    leases[0].learn(&Answer {
+        class: 0,
+        latency: Duration::from_millis(1),
+        is_success: false,
+        now: tick(),
+    });
+    assert_eq!(balancer.pool().endpoints[0].load.failures_in_row(), 1);
+    assert_eq!(at_first(&mut balancer, 5).0, 1);
+}
+
+#[test]
+fn what_an_endpoint_had_in_flight_before_its_trial_does_not_keep_it_waiting() {
+    let pool = pool(settings("first"), vec![endpoint(1, 0), endpoint(1, 0)], 1);
+    let mut balancer = Balancer::new(pool, 0);
+    let (count, _tunnels) = at_first(&mut balancer, 5);
+    assert_eq!(count, 5);
+    begin_trial(balancer.pool());
+    assert_eq!(at_first(&mut balancer, 5).0, 1);
+}
+
+#[test]
+fn an_endpoint_on_trial_takes_what_no_other_takes() {
+    let mut alone = on_trial("first", &[0]);
+    assert_eq!(at_first(&mut alone, 5).0, 5);
+
+    let mut beside_a_full_one = on_trial("first", &[0, 2]);
+    assert_eq!(at_first(&mut beside_a_full_one, 5).0, 3);
+
+    let mut beside_one_that_refuses = on_trial("first", &[0, 0]);
+    let pool = beside_one_that_refuses.pool();
+    let now = tick();
+    pool.report_full(1, now + Duration::from_secs(60), now);
+    assert_eq!(at_first(&mut beside_one_that_refuses, 5).0, 5);
+
+    let mut beside_one_that_is_down = on_trial("first", &[0, 0]);
+    let pool = beside_one_that_is_down.pool();
+    pool.set_availability(1, Availability::Down);
+    assert_eq!(at_first(&mut beside_one_that_is_down, 5).0, 5);
+}
+
+#[test]
+fn of_workers_that_pick_at_once_one_has_the_request_of_a_trial() {
+    for _ in 0..200 {
+        let pool = pool(settings("first"), vec![endpoint(1, 0), endpoint(1, 0)], 3);
+        begin_trial(&pool);
+        let barrier = Barrier::new(3);
+        let at_first = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for worker in 0..3 {
+                let (pool, barrier, at_first) = (&pool, &barrier, &at_first);
+                scope.spawn(move || {
+                    let mut balancer = Balancer::new(Arc::clone(pool), worker);
+                    barrier.wait();
+                    let lease = pick(&mut balancer).expect("room");
+                    at_first.fetch_add(u32::from(lease.index() == 0), Ordering::Relaxed);
+                    // Nobody's request is over before all have theirs.
+                    barrier.wait();
+                });
+            }
+        });
+        assert_eq!(at_first.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[test]

@@ -24,4 +24,5 @@ mod resilience;
 mod seeing;
 mod semantics;
 mod sticky;
+mod trials;
 mod upgrades;
