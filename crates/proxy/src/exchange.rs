@@ -492,6 +492,9 @@ impl Exchange<'_> {
                 Ok(()) => {
                     let now = Instant::now();
                     let record = &mut self.record;
+                    if self.request.body_length != BodyLength::Empty {
+                        record.body_sent(attempt, question.sent_at());
+                    }
                     let latency = record.answered(self.worker, attempt, self.response, now);
                     // A failure comes sooner, or later, than the work would have taken.
                     if self.response.status.code() < 500 {

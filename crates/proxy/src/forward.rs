@@ -358,6 +358,11 @@ impl Question {
         }
     }
 
+    /// When all of the request had left, if it has.
+    pub(crate) fn sent_at(&self) -> Option<Instant> {
+        self.sent_at
+    }
+
     /// When all of the request had left, if the response is what is waited for.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
         self.sent_at.filter(|_| !self.has_head)

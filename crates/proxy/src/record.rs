@@ -119,6 +119,9 @@ pub(crate) struct AttemptRecord {
     endpoint: usize,
     why: Why,
     began: Instant,
+    /// What the policy counts the endpoint's latency from; `None`: it answered before it could
+    /// have done the work.
+    works_since: Option<Instant>,
     connect: Option<Duration>,
     first_byte: Option<Duration>,
     total: Duration,
@@ -219,6 +222,7 @@ impl Record {
             endpoint: lease.index(),
             why,
             began: now,
+            works_since: Some(now),
             connect: None,
             first_byte: None,
             total: Duration::ZERO,
@@ -236,6 +240,12 @@ impl Record {
         let attempt = &mut self.attempts[attempt.number];
         attempt.connect = Some(now - attempt.began);
         now
+    }
+
+    /// The request has a body, all of which had left at this time. A client that takes its time
+    /// says nothing about the endpoint.
+    pub(crate) fn body_sent(&mut self, attempt: &Attempt, at: Option<Instant>) {
+        self.attempts[attempt.number].works_since = at;
     }
 
     /// How long ago the attempt's endpoint was picked.
@@ -269,10 +279,10 @@ impl Record {
         }
         // How fast an endpoint refuses says nothing about how fast it works: as a success it
         // would attract, as a failure it would repel for longer than the endpoint asked for.
-        if attempt.outcome != Outcome::Full {
+        if let (Some(since), false) = (attempt.works_since, attempt.outcome == Outcome::Full) {
             lease.learn(&Answer {
                 class: self.route.unwrap_or_default(),
-                latency,
+                latency: now - since,
                 is_success: attempt.outcome == Outcome::Ok,
                 now,
             });

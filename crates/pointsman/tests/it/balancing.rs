@@ -1,5 +1,7 @@
 //! Which endpoint gets a request.
 
+use std::time::Duration;
+
 use testkit::{Endpoint, Gate, Load, Reply, poll_until};
 
 use crate::harness::{SOON, Setup, named};
@@ -114,4 +116,28 @@ fn peak_ewma_does_not_fall_for_fast_failures() {
     // At most those of the eight clients that are on their way before the first failure counts.
     assert!(outcomes.with_status(500) <= 8, "{outcomes:?}");
     assert_eq!(outcomes.bodies["good"], 400 - outcomes.with_status(500));
+}
+
+#[test]
+fn slow_uploads_do_not_make_their_endpoint_look_slow() {
+    let endpoints = ["a", "b"].map(named);
+    let proxy = Setup::to(&endpoints.each_ref())
+        .pool("sticky = { key = { header = \"x-user\" } }")
+        .workers(1)
+        .start();
+    for _ in 0..40 {
+        proxy.get("/");
+    }
+    // One user, so one endpoint. Its clients take a hundred times what the endpoint takes.
+    let mut uploads_at = String::new();
+    for _ in 0..8 {
+        let mut upload = proxy.client();
+        upload.send("POST / HTTP/1.1\r\nHost: a\r\nX-User: u\r\nContent-Length: 2\r\n\r\na");
+        std::thread::sleep(Duration::from_millis(30));
+        upload.send("b");
+        uploads_at = upload.read_response().text();
+    }
+    let gets = (0..20).filter(|_| proxy.get("/").text() == uploads_at);
+    let share = gets.count();
+    assert!(share >= 5, "{share} of 20");
 }

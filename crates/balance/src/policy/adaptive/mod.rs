@@ -86,6 +86,9 @@ const SPREAD: f32 = 0.1;
 /// better. Of equals, the one that has waited longest for its turn is picked.
 const EQUAL: f32 = 0.08;
 
+/// In µs: where answers take no longer than this, their differences say half as much.
+const NOISE: f32 = 500.0;
+
 /// How much slower an endpoint counts that always fails. Failing fast must never attract.
 const ERROR_AVERSION: f32 = 30.0;
 
@@ -213,7 +216,9 @@ fn work_out(expectation: &Expectation, endpoint: &Endpoint, has_reports: bool, n
         Some((latency, in_flight)) => latency / ordinary / expectation.at(in_flight as f32 + 1.0),
         None => line.slowness.multiple(ordinary, expectation.memory(), now),
     };
-    slowness * averted
+    // Faster than this, it is the scheduling of threads that makes the difference.
+    let said = ordinary / (ordinary + NOISE);
+    (1.0 + (slowness - 1.0) * said) * averted
 }
 
 /// A candidate that may be picked.

@@ -36,7 +36,7 @@ const WAIT_MAX: f32 = 4.0;
 
 /// How much more is assumed where answers take long: they tell of the moment in which their
 /// requests were sent. Once that is as long ago as is remembered at all, they hardly count.
-const LATE: f32 = 16.0;
+const LATE: f32 = 40.0;
 
 /// The last so many requests count for most of the share of failures.
 const OUTCOMES: f32 = 32.0;
