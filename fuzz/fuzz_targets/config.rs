@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use config::Outside;
+use config::{Contents, Outside};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -17,7 +17,12 @@ fuzz_target!(|text: &str| {
         }
     };
     // Every file is a secret of its own name.
-    let read = |path: &Path| Ok(path.to_string_lossy().into_owned().into_bytes());
+    let read = |path: &Path| {
+        Ok(Contents {
+            bytes: path.to_string_lossy().into_owned().into_bytes(),
+            is_private: text.len().is_multiple_of(2),
+        })
+    };
     let outside = Outside {
         resolve: &resolve,
         read: &read,

@@ -38,7 +38,7 @@ mod tests;
 mod text;
 mod units;
 
-pub use compile::Outside;
+pub use compile::{Contents, Outside};
 pub use flags::from_flags;
 pub use load::load;
 pub use problem::Problems;

@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::Outside;
 use crate::problem::{Problems, Source};
 use crate::text::{Loaded, parse_all};
+use crate::{Contents, Outside};
 
 /// Longest file that is read. 10,000 routes are about 1 MB.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -80,20 +81,20 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+fn read(file: &Path) -> io::Result<Contents> {
     let mut bytes = Vec::new();
+    let file = File::open(file)?;
+    let is_private = file.metadata()?.permissions().mode() & 0o077 == 0;
     // Bounded while reading: the length of a pipe or of a growing file is not known before.
-    File::open(file)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
-    Ok(bytes)
+    Ok(Contents { bytes, is_private })
 }
 
 fn read_text(file: &Path) -> io::Result<String> {
-    String::from_utf8(read(file)?).map_err(|error| {
+    String::from_utf8(read(file)?.bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
         io::Error::other(format!("line {line} is not UTF-8"))

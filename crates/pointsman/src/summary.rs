@@ -198,14 +198,19 @@ fn named_address(endpoint: &EndpointSettings) -> String {
 
 #[cfg(test)]
 mod tests {
-    use config::Outside;
+    use config::{Contents, Outside};
 
     use super::*;
 
     fn summary_of(text: &str) -> String {
         let outside = Outside {
             resolve: &|_| Ok(Vec::new()),
-            read: &|_| Ok(vec![b'x'; 32]),
+            read: &|_| {
+                Ok(Contents {
+                    bytes: vec![b'x'; 32],
+                    is_private: true,
+                })
+            },
         };
         let loaded = config::parse("test.toml", text, outside).expect("it is valid");
         summary(&loaded.snapshot)

@@ -5,6 +5,7 @@
 
 mod address;
 mod check;
+mod cookies;
 mod listener;
 mod policy;
 mod pool;
@@ -25,6 +26,8 @@ use crate::raw::{DurationText, RawAccessLog, RawAdmin, RawConfig, RawSecret, Siz
 use crate::spanned::{At, Place, StringOr};
 use crate::{AccessLog, AccessLogSink, Admin, Secret, Snapshot, units};
 
+use pool::NamedPool;
+
 pub(crate) use policy::policies;
 
 /// What a config refers to and does not contain. An argument, so that all else is pure; the real
@@ -34,7 +37,16 @@ pub struct Outside<'a> {
     /// Looks up `host:port`, a name and not an address.
     pub resolve: Resolve<'a>,
     /// Reads a file.
-    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    pub read: &'a dyn Fn(&Path) -> io::Result<Contents>,
+}
+
+/// A file that a config refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// Nobody but its owner may read or change it.
+    pub is_private: bool,
 }
 
 type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
@@ -59,8 +71,6 @@ struct Compiler<'a> {
     /// The first endpoint of a zone, and whether one is of the process's own.
     zoned_endpoint: Option<Place>,
     has_near_endpoint: bool,
-    /// The first sticky cookie.
-    sticky_cookie: Option<Place>,
 }
 
 pub(crate) fn compile(
@@ -76,7 +86,6 @@ pub(crate) fn compile(
         zone: None,
         zoned_endpoint: None,
         has_near_endpoint: false,
-        sticky_cookie: None,
     };
     compiler.zone = raw.zone.map(|zone| compiler.zone_name(zone));
     let secret = raw.secret.and_then(|secret| compiler.secret(secret.value));
@@ -89,7 +98,7 @@ pub(crate) fn compile(
     // With errors, what is missing may be in what is broken.
     if !compiler.problems.has_errors() {
         compiler.warn_of_zones();
-        compiler.warn_of_cookies(secret.as_ref());
+        compiler.warn_of_restarts(secret.as_ref(), &pools);
     }
     Snapshot {
         workers: raw
@@ -113,8 +122,8 @@ impl Compiler<'_> {
 
     fn secret(&mut self, raw: RawSecret) -> Option<Secret> {
         let At { place, value: file } = raw.file;
-        let bytes = match (self.outside.read)(Path::new(&file)) {
-            Ok(bytes) => bytes,
+        let Contents { bytes, is_private } = match (self.outside.read)(Path::new(&file)) {
+            Ok(contents) => contents,
             Err(error) => {
                 let message = format!("cannot read {file}: {error}");
                 self.problems
@@ -124,7 +133,15 @@ impl Compiler<'_> {
             }
         };
         match Secret::read(&bytes) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => {
+                if !is_private {
+                    let message = format!("others than its owner may read or change {file}");
+                    self.problems
+                        .warning(place, message)
+                        .help(format!("take that from them: chmod 600 {file}"));
+                }
+                Some(secret)
+            }
             Err(message) => {
                 self.problems
                     .error(place, message)
@@ -151,8 +168,9 @@ impl Compiler<'_> {
         }
     }
 
-    fn warn_of_cookies(&mut self, secret: Option<&Secret>) {
-        if let (Some(place), None) = (&self.sticky_cookie, secret) {
+    fn warn_of_restarts(&mut self, secret: Option<&Secret>, pools: &[NamedPool]) {
+        let cookie = pools.iter().find_map(|named| named.cookie.as_ref());
+        if let (Some(place), None) = (cookie, secret) {
             self.problems
                 .warning(
                     place.clone(),
@@ -325,5 +343,5 @@ fn is_token(text: &str) -> bool {
 }
 
 fn how_to_make_a_secret(file: &str) -> String {
-    format!("make one: head -c 32 /dev/urandom | base64 > {file}")
+    format!("make one: (umask 077; head -c 32 /dev/urandom | base64 > {file})")
 }

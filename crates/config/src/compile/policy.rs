@@ -156,10 +156,7 @@ impl Compiler<'_> {
             ],
         );
         let by = match (raw.cookie, raw.key, raw.learn) {
-            (Some(name), ..) => {
-                self.sticky_cookie.get_or_insert(name.place.clone());
-                StickyBy::Cookie(self.cookie_name(name))
-            }
+            (Some(name), ..) => StickyBy::Cookie(self.cookie_name(name)),
             (_, Some(key), _) => StickyBy::Key(self.hash_key(key)),
             (.., Some(learn)) => StickyBy::Learned(self.learned(learn)),
             // There is an error.

@@ -24,6 +24,8 @@ pub(super) struct NamedPool {
     pub(super) timeouts: RouteTimeouts,
     pub(super) retry: RetrySettings,
     pub(super) hedge: Option<HedgeSettings>,
+    /// Where the name of its sticky cookie stands.
+    pub(super) cookie: Option<Place>,
 }
 
 impl Compiler<'_> {
@@ -41,6 +43,7 @@ impl Compiler<'_> {
     fn pool(&mut self, name: At<String>, raw: RawPool) -> NamedPool {
         self.check_name("a pool", &name);
         let ports = ports(&raw);
+        let cookie = cookie(&raw);
         let settings = PoolSettings {
             name: name.value.into(),
             policy: self.policy(raw.policy),
@@ -73,6 +76,7 @@ impl Compiler<'_> {
             timeouts,
             retry,
             hedge,
+            cookie,
         }
     }
 
@@ -191,6 +195,12 @@ impl Compiler<'_> {
         };
         (self.duration(raw.idle, KEEP_ALIVE_IDLE), timeouts)
     }
+}
+
+/// Where the name of the sticky cookie stands.
+fn cookie(raw: &RawPool) -> Option<Place> {
+    let name = raw.sticky.as_ref()?.value.cookie.as_ref()?;
+    Some(name.place.clone())
 }
 
 /// Where ports beside those of the endpoints are named.

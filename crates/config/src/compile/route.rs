@@ -37,6 +37,11 @@ impl Compiler<'_> {
         // With errors, what is unused may be used by what is broken.
         if !self.problems.has_errors() {
             self.warn_of_unused(&routes, &matchers, listeners, pools);
+            let matched = matchers.iter().zip(&routes).filter_map(|(matcher, route)| {
+                let (host, path) = matcher.paths.as_ref()?;
+                Some((host, path, route.pool))
+            });
+            self.warn_of_shared_cookies(matched, pools);
         }
         routes
     }

@@ -1,6 +1,8 @@
 //! What valid configs mean.
 
+use std::fs::Permissions;
 use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use balance::{
@@ -653,7 +655,7 @@ fn files_that_cannot_be_read_are_named() {
 }
 
 #[test]
-fn a_secret_is_read_from_its_file() {
+fn a_secret_is_read_from_its_file_which_should_be_private() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
@@ -661,9 +663,13 @@ fn a_secret_is_read_from_its_file() {
     let text = with_basics("sticky.cookie = 'route'");
     let text = format!("secret.file = '{}'\n{text}", file.display());
     std::fs::write(&config, text).unwrap();
-    let snapshot = load(&config).unwrap().snapshot;
-    let secret = snapshot.secret.expect("there is one");
-    assert_eq!(secret.bytes(), b"0123456789abcdef0123456789abcdef");
+    for (mode, warnings) in [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1), (0o620, 1)] {
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let loaded = load(&config).unwrap();
+        assert_eq!(loaded.warnings.len(), warnings, "{mode:o}");
+        let secret = loaded.snapshot.secret.expect("there is one");
+        assert_eq!(secret.bytes(), b"0123456789abcdef0123456789abcdef");
+    }
 }
 
 #[test]

@@ -948,7 +948,7 @@ sticky = { learn = "X-Owner" }
     2 | secret.file = "/run/short"
       |               ^^^^^^^^^^^^
       |
-      = help: make one: head -c 32 /dev/urandom | base64 > /run/short
+      = help: make one: (umask 077; head -c 32 /dev/urandom | base64 > /run/short)
 
     error: with several pools, routes say which takes what
      --> pointsman.toml:4:8
@@ -1022,7 +1022,7 @@ sticky = { learn = "X-Owner" }
     1 | secret.file = 'gone'
       |               ^^^^^^
       |
-      = help: make one: head -c 32 /dev/urandom | base64 > gone
+      = help: make one: (umask 077; head -c 32 /dev/urandom | base64 > gone)
     "##);
 }
 
@@ -1348,7 +1348,7 @@ fn what_sessions_and_zones_lack_is_a_warning() {
     4 | sticky.cookie = 'route'
       |                 ^^^^^^^
       |
-      = help: add `secret = { file = "secret" }` at the top, and make one: head -c 32 /dev/urandom | base64 > secret
+      = help: add `secret = { file = "secret" }` at the top, and make one: (umask 077; head -c 32 /dev/urandom | base64 > secret)
     "##);
     let lonely = "zone = 'eu-1a'\n".to_owned() + &with_basics("");
     assert_snapshot!(warnings(&lonely), @r##"
@@ -1372,6 +1372,115 @@ pools.app.endpoints = [{ address = "10.0.0.1:80", zone = "eu-1a" }]
       |
       = help: `zone = "…"` at the top says where this process runs
     "##);
+}
+
+#[test]
+fn a_secret_that_others_may_read_is_a_warning() {
+    let open = "secret.file = '/run/open'\n".to_owned() + &with_basics("");
+    assert_snapshot!(warnings(&open), @r##"
+    warning: others than its owner may read or change /run/open
+     --> pointsman.toml:1:15
+      |
+    1 | secret.file = '/run/open'
+      |               ^^^^^^^^^^^
+      |
+      = help: take that from them: chmod 600 /run/open
+    "##);
+}
+
+/// Three pools with a cookie of one name, and these routes.
+fn with_cookies(routes: &str) -> String {
+    let pool = |name: &str| {
+        format!("[pools.{name}]\nendpoints = ['10.0.0.1:80']\nsticky = {{ cookie = 'route' }}\n")
+    };
+    let pools = ["a", "b", "c"].map(pool).concat();
+    format!("secret.file = '/etc/pointsman/secret'\nlisteners.web.bind = ':80'\n{pools}{routes}")
+}
+
+#[test]
+fn cookies_of_one_name_for_one_host_are_a_warning() {
+    assert_snapshot!(warnings(&with_cookies(r#"
+[[routes]]
+host = "shop.example"
+pool = "a"
+[[routes]]
+host = "SHOP.example"
+path = "/api"
+pool = "b"
+[[routes]]
+pool = "c"
+"#)), @r##"
+    warning: pools `a` and `b` set a cookie of the same name for one host
+     --> pointsman.toml:8:21
+      |
+    5 | sticky = { cookie = 'route' }
+      |                     ------- the other one
+    ...
+    8 | sticky = { cookie = 'route' }
+      |                     ^^^^^^^
+      |
+      = help: give each its own name, or each replaces the session of the other
+    "##);
+
+    // What no route of the host takes goes on to those of its parents.
+    assert_snapshot!(warnings(&with_cookies(r#"
+[[routes]]
+host = "shop.example"
+path = "/cart"
+pool = "a"
+[[routes]]
+host = "*.example"
+path = "/api"
+pool = "b"
+[[routes]]
+pool = "c"
+"#)), @r##"
+    warning: pools `a` and `b` set a cookie of the same name for one host
+     --> pointsman.toml:8:21
+      |
+    5 | sticky = { cookie = 'route' }
+      |                     ------- the other one
+    ...
+    8 | sticky = { cookie = 'route' }
+      |                     ^^^^^^^
+      |
+      = help: give each its own name, or each replaces the session of the other
+
+    warning: pools `b` and `c` set a cookie of the same name for one host
+      --> pointsman.toml:11:21
+       |
+     8 | sticky = { cookie = 'route' }
+       |                     ------- the other one
+    ...
+    11 | sticky = { cookie = 'route' }
+       |                     ^^^^^^^
+       |
+       = help: give each its own name, or each replaces the session of the other
+    "##);
+}
+
+#[test]
+fn cookies_of_one_name_for_different_hosts_are_fine() {
+    assert_eq!(
+        warnings(&with_cookies(
+            r#"
+[[routes]]
+host = "shop.example"
+pool = "a"
+[[routes]]
+host = "*.example"
+pool = "b"
+[[routes]]
+pool = "c"
+"#
+        ))
+        .trim(),
+        ""
+    );
+    let other = with_cookies("[[routes]]\npool = 'a'\n[[routes]]\npath = '/b'\npool = 'b'\n");
+    let other = other.replacen("cookie = 'route'", "cookie = 'other'", 1);
+    let other = other + "[[routes]]\nhost = 'c.example'\npool = 'c'\n";
+    assert_eq!(warnings(&other).trim(), "");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::problem::{Problems, Source};
-use crate::{Loaded, Outside, parse, text};
+use crate::{Contents, Loaded, Outside, parse, text};
 
 /// A resolver that knows a few names.
 fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
@@ -29,13 +29,19 @@ fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
-/// A file that has a secret, one that has none, and no others.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match path.to_str() {
-        Some("/etc/pointsman/secret") => Ok(b"correct horse battery staple, twice over\n".to_vec()),
-        Some("/run/short") => Ok(b"hunter2\n".to_vec()),
-        _ => Err(io::Error::other("no such file")),
-    }
+/// A file that has a secret, one that everybody knows, one that has none, and no others.
+fn read(path: &Path) -> io::Result<Contents> {
+    let secret = "correct horse battery staple, twice over\n";
+    let (text, is_private) = match path.to_str() {
+        Some("/etc/pointsman/secret") => (secret, true),
+        Some("/run/open") => (secret, false),
+        Some("/run/short") => ("hunter2\n", true),
+        _ => return Err(io::Error::other("no such file")),
+    };
+    Ok(Contents {
+        bytes: text.into(),
+        is_private,
+    })
 }
 
 const OUTSIDE: Outside<'static> = Outside {
