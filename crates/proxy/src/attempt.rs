@@ -1,14 +1,221 @@
-//! How an attempt at an endpoint can fail, and what follows: may the request move, what does it
-//! say about the endpoint, what do we answer if it may not.
+//! One attempt at an endpoint: the request goes out and a response head comes back, or it fails.
+//!
+//! An attempt can fail in a number of ways ([`Failed`]). What follows is told here for each: may
+//! the request move, what does it say about the endpoint, what do we answer if it may not.
+
+use std::time::{Duration, Instant};
 
 use balance::RetryOn;
-use message::Status;
+use config::Route;
+use message::{BodyLength, Status, Version};
 use wire::h1::BadMessage;
 
+use crate::arrival::limits;
+use crate::client::Gone;
+use crate::exchange::{Exchange, Search};
 use crate::failure::Failure;
-use crate::forward::NoResponse;
-use crate::record::{EndedBy, Outcome};
-use crate::upstream::NotAdmitted;
+use crate::forward::{NoResponse, Patience, Question};
+use crate::headers::write_interim_head;
+use crate::hedge::SecondCopy;
+use crate::record::{Attempt, EndedBy, Outcome, Phase};
+use crate::upstream::{self, NotAdmitted, Upstream};
+use crate::waits::{Wait, Waits};
+
+/// What an attempt came to.
+enum Asked {
+    /// The head of its final response has arrived.
+    Answered(Upstream),
+    /// It takes long, and a copy of the request is on its way to another endpoint.
+    Slow(Box<Slow>),
+}
+
+/// An attempt that takes long.
+struct Slow {
+    upstream: Upstream,
+    question: Question,
+    copy: SecondCopy,
+    waits: Waits,
+}
+
+impl Exchange<'_> {
+    /// Sends the request to one endpoint and waits for the final response head. Returns the attempt
+    /// that gave it, which is another one if the request was slow and its copy was faster. One
+    /// that failed has been written down.
+    pub(crate) async fn attempt(
+        &mut self,
+        route: &Route,
+        attempt: Attempt,
+        search: &mut Search,
+        now: Instant,
+    ) -> Result<(Attempt, Upstream), Failed> {
+        match self.ask(route, &attempt, search, now).await {
+            Ok(Asked::Answered(upstream)) => Ok((attempt, upstream)),
+            Ok(Asked::Slow(slow)) => {
+                let Slow {
+                    upstream,
+                    question,
+                    copy,
+                    waits,
+                } = *slow;
+                let first = (attempt, upstream, question);
+                // Apart, so that requests without a copy need no memory for it.
+                Box::pin(self.race(route, first, copy, waits, search)).await
+            }
+            Err(failed) => {
+                let now = Instant::now();
+                self.record
+                    .end_attempt(self.worker, &attempt, failed.outcome(), now);
+                Err(failed)
+            }
+        }
+    }
+
+    /// Sends the request on a connection of this attempt. Heads of interim responses are passed to
+    /// the client on the way.
+    async fn ask(
+        &mut self,
+        route: &Route,
+        attempt: &Attempt,
+        search: &mut Search,
+        now: Instant,
+    ) -> Result<Asked, Failed> {
+        self.record.phase = Phase::Connect;
+        let Attempt { lease, .. } = attempt;
+        let mut timeout = route.timeouts.connect;
+        let may_move = route.retry.on.connect && search.has_retries_left(route);
+        if let (Some(of_attempt), true) = (route.retry.timeout, may_move) {
+            timeout = timeout.min(of_attempt);
+        }
+        let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
+        let mut upstream = opened.await?;
+        let now = if upstream.is_reused {
+            now
+        } else {
+            self.record.connected(attempt)
+        };
+
+        self.record.phase = Phase::Response;
+        let mut patience = self.patience(route);
+        self.client.allow_until(now + patience.endpoint);
+        let mut waits = self.waits(route, attempt, search, now);
+        let mut question = self.question(Some(now));
+        loop {
+            patience.response = waits.next();
+            let (up, response) = (&mut *self.up, &mut *self.response);
+            let asked = question.ask(self.client, &mut upstream, up, response, patience);
+            let since = match asked.await {
+                Ok(()) if self.response.status.is_informational() && !self.is_switching()? => {
+                    self.pass_interim(patience).await?;
+                    continue;
+                }
+                Ok(()) => {
+                    let now = Instant::now();
+                    let record = &mut self.record;
+                    if self.request.body_length != BodyLength::Empty {
+                        record.body_sent(attempt, question.sent_at());
+                    }
+                    let latency = record.answered(self.worker, attempt, self.response, now);
+                    // A failure comes sooner, or later, than the work would have taken.
+                    if self.response.status.code() < 500 {
+                        self.learn_delay(latency, search);
+                    }
+                    return Ok(Asked::Answered(upstream));
+                }
+                Err(NoResponse::Timeout) if self.client.has_time_left() => {
+                    question.waits_since().ok_or(Failed::Timeout)?
+                }
+                Err(reason) => return Err(reason.into()),
+            };
+            let ended = waits.take_next();
+            self.client.allow_until(since + waits.next());
+            match ended {
+                Wait::ForCopy => {
+                    if let Some(copy) = self.begin_copy(route, attempt.lease.endpoint(), search) {
+                        return Ok(Asked::Slow(Box::new(Slow {
+                            upstream,
+                            question,
+                            copy,
+                            waits,
+                        })));
+                    }
+                }
+                Wait::OfAttempt if self.may_retry(route, search, Retryable::IfIdempotent) => {
+                    self.learn_delay(self.record.age(attempt, Instant::now()), search);
+                    return Err(Failed::TooSlow);
+                }
+                Wait::OfAttempt => {}
+                Wait::Last => return Err(Failed::Timeout),
+            }
+        }
+    }
+
+    /// The request, as it goes out to one endpoint. `now` is the time, if it is known.
+    pub(crate) fn question(&self, now: Option<Instant>) -> Question {
+        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
+        Question::new(self.request.method, limits, now)
+    }
+
+    /// How long the response to an attempt is waited for, whose connection is there `now`.
+    fn waits(&self, route: &Route, attempt: &Attempt, search: &Search, now: Instant) -> Waits {
+        let retry = &route.retry;
+        // An attempt that cannot move had better take its time.
+        let may_move = retry.on.timeout
+            && search.has_retries_left(route)
+            && self.request.method.is_idempotent();
+        let of_attempt = retry.timeout.filter(|_| may_move);
+        let from_now = |wait: Duration| wait.saturating_sub(self.record.age(attempt, now));
+        Waits {
+            copy: self.hedge_delay(search).map(from_now),
+            attempt: of_attempt.map(from_now),
+            last: route.timeouts.response,
+        }
+    }
+
+    /// True if the endpoint switches protocols, as it was asked to.
+    pub(crate) fn is_switching(&self) -> Result<bool, Failed> {
+        match self.response.status == Status::SWITCHING_PROTOCOLS {
+            true if !self.was_asked_for_protocol() => Err(Failed::Switched),
+            is_switching => Ok(is_switching),
+        }
+    }
+
+    /// Passes the head of an interim response on.
+    pub(crate) async fn pass_interim(&mut self, patience: Patience) -> Result<(), Failed> {
+        // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
+        if self.request.version == Version::Http11 {
+            let mut head = Vec::new();
+            write_interim_head(self.response, &mut head);
+            let until = self.client.allowed_until();
+            let written = self.client.write_all(&head, patience.client).await;
+            written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
+            self.client.allow_until(until);
+        }
+        self.response.clear();
+        Ok(())
+    }
+
+    /// True if the protocol that the endpoint switches to is the one the client asked for.
+    fn was_asked_for_protocol(&self) -> bool {
+        let asked = self
+            .request
+            .upgrade
+            .map(|protocol| self.request.text(protocol));
+        let given = self
+            .response
+            .upgrade
+            .map(|protocol| self.response.text(protocol));
+        matches!((asked, given), (Some(asked), Some(given)) if asked.eq_ignore_ascii_case(given))
+    }
+
+    pub(crate) fn patience(&self, route: &Route) -> Patience {
+        let listener = &self.worker.plan.snapshot.listeners[self.client.listener];
+        Patience {
+            client: listener.timeouts.body,
+            endpoint: route.timeouts.body,
+            response: route.timeouts.response,
+        }
+    }
+}
 
 /// Why an exchange ends without the endpoint's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

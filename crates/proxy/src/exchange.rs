@@ -8,27 +8,26 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use balance::{HedgeSettings, Tried, Wanted, Why, backoff, hash_key};
-use config::{HeadLimits, Route};
-use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead, Status, Version};
-use wire::h1::{BadMessage, BodyWriter, Limits, RequestReader, tokens};
+use config::Route;
+use message::{BodyLength, RequestHead, ResponseHead, Status};
+use wire::h1::BodyWriter;
 
+use crate::arrival::{NoRequest, check, receive_head};
 use crate::attempt::{Failed, Retryable, Stop};
 use crate::client::{Client, Gone};
 use crate::failure::{Failure, write_options, write_reply};
-use crate::forward::{self, CutShort, NoResponse, Patience, Question, Transfer};
+use crate::forward::{self, CutShort, Transfer};
 use crate::headers::{
-    RequestExtras, ResponseExtras, ResponseFraming, write_interim_head, write_request_head,
-    write_response_head, write_switch_head,
+    RequestExtras, ResponseExtras, ResponseFraming, write_request_head, write_response_head,
+    write_switch_head,
 };
-use crate::hedge::SecondCopy;
 use crate::key;
 use crate::record::{Attempt, AttemptRecord, EndedBy, Outcome, Phase, Record};
 use crate::sticky::{self, Visit};
 use crate::upstream::{self, Admission, Upstream};
-use crate::waits::{Wait, Waits};
 use crate::worker::Worker;
 
 /// What becomes of the client's connection.
@@ -84,25 +83,9 @@ pub(crate) struct Search {
 
 impl Search {
     /// True while one more attempt may follow.
-    fn has_retries_left(&self, route: &Route) -> bool {
+    pub(crate) fn has_retries_left(&self, route: &Route) -> bool {
         self.retries < route.retry.attempts
     }
-}
-
-/// What an attempt came to.
-enum Asked {
-    /// The head of its final response has arrived.
-    Answered(Upstream),
-    /// It takes long, and a copy of the request is on its way to another endpoint.
-    Slow(Box<Slow>),
-}
-
-/// An attempt that takes long.
-struct Slow {
-    upstream: Upstream,
-    question: Question,
-    copy: SecondCopy,
-    waits: Waits,
 }
 
 /// Serves one request of `client`, or none if nothing has arrived.
@@ -173,83 +156,6 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     *attempts = record.finish(worker, client, request, now);
     worker.return_scratch(scratch);
     next
-}
-
-/// Why there is no request to serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoRequest {
-    /// No byte has arrived.
-    NotYet,
-    /// The client closed before the first byte.
-    Never,
-    /// The client closed in the middle of a head.
-    Gone,
-    /// The head did not arrive in time.
-    Timeout,
-    /// The head breaks a rule.
-    Bad(BadMessage),
-}
-
-/// Reads a request head. The time-out of the head runs from its first byte.
-async fn receive_head(
-    worker: &Worker,
-    client: &mut Client,
-    head: &mut RequestHead,
-) -> Result<(), NoRequest> {
-    let listener = &worker.plan.snapshot.listeners[client.listener];
-    let limits = limits(&listener.limits);
-    let mut reader = RequestReader::default();
-    let mut is_partial = false;
-    poll_fn(|cx| {
-        loop {
-            let arrived = &mut client.buffer;
-            if !arrived.is_empty() {
-                match reader.receive(arrived.filled(), &limits, head) {
-                    Ok(Some(consumed)) => {
-                        arrived.consume(consumed);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Ok(None) if arrived.is_full() => arrived.enlarge(),
-                    Ok(None) => {}
-                    Err(bad) => return Poll::Ready(Err(NoRequest::Bad(bad))),
-                }
-                if !is_partial {
-                    is_partial = true;
-                    client.allow(listener.timeouts.head);
-                }
-            }
-            match client.poll_read(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    let why = if is_partial {
-                        NoRequest::Gone
-                    } else {
-                        NoRequest::Never
-                    };
-                    return Poll::Ready(Err(why));
-                }
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => break,
-            }
-        }
-        if !is_partial {
-            return Poll::Ready(Err(NoRequest::NotYet));
-        }
-        client.poll_timeout(cx).map(|()| Err(NoRequest::Timeout))
-    })
-    .await
-}
-
-fn limits(limits: &HeadLimits) -> Limits {
-    let HeadLimits {
-        head_bytes,
-        fields,
-        line_bytes,
-    } = *limits;
-    Limits {
-        head_bytes,
-        fields,
-        line_bytes,
-    }
 }
 
 impl Exchange<'_> {
@@ -417,184 +323,6 @@ impl Exchange<'_> {
             own_cookie: sticky::own_cookie(&plan.pools[route.pool]),
         };
         write_request_head(self.request, &extras, out);
-    }
-
-    /// Sends the request to one endpoint and waits for the final response head. Returns the attempt
-    /// that gave it, which is another one if the request was slow and its copy was faster. One
-    /// that failed has been written down.
-    async fn attempt(
-        &mut self,
-        route: &Route,
-        attempt: Attempt,
-        search: &mut Search,
-        now: Instant,
-    ) -> Result<(Attempt, Upstream), Failed> {
-        match self.ask(route, &attempt, search, now).await {
-            Ok(Asked::Answered(upstream)) => Ok((attempt, upstream)),
-            Ok(Asked::Slow(slow)) => {
-                let Slow {
-                    upstream,
-                    question,
-                    copy,
-                    waits,
-                } = *slow;
-                let first = (attempt, upstream, question);
-                // Apart, so that requests without a copy need no memory for it.
-                Box::pin(self.race(route, first, copy, waits, search)).await
-            }
-            Err(failed) => {
-                let now = Instant::now();
-                self.record
-                    .end_attempt(self.worker, &attempt, failed.outcome(), now);
-                Err(failed)
-            }
-        }
-    }
-
-    /// Sends the request on a connection of this attempt. Heads of interim responses are passed to
-    /// the client on the way.
-    async fn ask(
-        &mut self,
-        route: &Route,
-        attempt: &Attempt,
-        search: &mut Search,
-        now: Instant,
-    ) -> Result<Asked, Failed> {
-        self.record.phase = Phase::Connect;
-        let Attempt { lease, .. } = attempt;
-        let mut timeout = route.timeouts.connect;
-        let may_move = route.retry.on.connect && search.has_retries_left(route);
-        if let (Some(of_attempt), true) = (route.retry.timeout, may_move) {
-            timeout = timeout.min(of_attempt);
-        }
-        let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
-        let mut upstream = opened.await?;
-        let now = if upstream.is_reused {
-            now
-        } else {
-            self.record.connected(attempt)
-        };
-
-        self.record.phase = Phase::Response;
-        let mut patience = self.patience(route);
-        self.client.allow_until(now + patience.endpoint);
-        let mut waits = self.waits(route, attempt, search, now);
-        let mut question = self.question(Some(now));
-        loop {
-            patience.response = waits.next();
-            let (up, response) = (&mut *self.up, &mut *self.response);
-            let asked = question.ask(self.client, &mut upstream, up, response, patience);
-            let since = match asked.await {
-                Ok(()) if self.response.status.is_informational() && !self.is_switching()? => {
-                    self.pass_interim(patience).await?;
-                    continue;
-                }
-                Ok(()) => {
-                    let now = Instant::now();
-                    let record = &mut self.record;
-                    if self.request.body_length != BodyLength::Empty {
-                        record.body_sent(attempt, question.sent_at());
-                    }
-                    let latency = record.answered(self.worker, attempt, self.response, now);
-                    // A failure comes sooner, or later, than the work would have taken.
-                    if self.response.status.code() < 500 {
-                        self.learn_delay(latency, search);
-                    }
-                    return Ok(Asked::Answered(upstream));
-                }
-                Err(NoResponse::Timeout) if self.client.has_time_left() => {
-                    question.waits_since().ok_or(Failed::Timeout)?
-                }
-                Err(reason) => return Err(reason.into()),
-            };
-            let ended = waits.take_next();
-            self.client.allow_until(since + waits.next());
-            match ended {
-                Wait::ForCopy => {
-                    if let Some(copy) = self.begin_copy(route, attempt.lease.endpoint(), search) {
-                        return Ok(Asked::Slow(Box::new(Slow {
-                            upstream,
-                            question,
-                            copy,
-                            waits,
-                        })));
-                    }
-                }
-                Wait::OfAttempt if self.may_retry(route, search, Retryable::IfIdempotent) => {
-                    self.learn_delay(self.record.age(attempt, Instant::now()), search);
-                    return Err(Failed::TooSlow);
-                }
-                Wait::OfAttempt => {}
-                Wait::Last => return Err(Failed::Timeout),
-            }
-        }
-    }
-
-    /// The request, as it goes out to one endpoint. `now` is the time, if it is known.
-    pub(crate) fn question(&self, now: Option<Instant>) -> Question {
-        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
-        Question::new(self.request.method, limits, now)
-    }
-
-    /// How long the response to an attempt is waited for, whose connection is there `now`.
-    fn waits(&self, route: &Route, attempt: &Attempt, search: &Search, now: Instant) -> Waits {
-        let retry = &route.retry;
-        // An attempt that cannot move had better take its time.
-        let may_move = retry.on.timeout
-            && search.has_retries_left(route)
-            && self.request.method.is_idempotent();
-        let of_attempt = retry.timeout.filter(|_| may_move);
-        let from_now = |wait: Duration| wait.saturating_sub(self.record.age(attempt, now));
-        Waits {
-            copy: self.hedge_delay(search).map(from_now),
-            attempt: of_attempt.map(from_now),
-            last: route.timeouts.response,
-        }
-    }
-
-    /// True if the endpoint switches protocols, as it was asked to.
-    pub(crate) fn is_switching(&self) -> Result<bool, Failed> {
-        match self.response.status == Status::SWITCHING_PROTOCOLS {
-            true if !self.was_asked_for_protocol() => Err(Failed::Switched),
-            is_switching => Ok(is_switching),
-        }
-    }
-
-    /// Passes the head of an interim response on.
-    pub(crate) async fn pass_interim(&mut self, patience: Patience) -> Result<(), Failed> {
-        // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
-        if self.request.version == Version::Http11 {
-            let mut head = Vec::new();
-            write_interim_head(self.response, &mut head);
-            let until = self.client.allowed_until();
-            let written = self.client.write_all(&head, patience.client).await;
-            written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
-            self.client.allow_until(until);
-        }
-        self.response.clear();
-        Ok(())
-    }
-
-    /// True if the protocol that the endpoint switches to is the one the client asked for.
-    fn was_asked_for_protocol(&self) -> bool {
-        let asked = self
-            .request
-            .upgrade
-            .map(|protocol| self.request.text(protocol));
-        let given = self
-            .response
-            .upgrade
-            .map(|protocol| self.response.text(protocol));
-        matches!((asked, given), (Some(asked), Some(given)) if asked.eq_ignore_ascii_case(given))
-    }
-
-    pub(crate) fn patience(&self, route: &Route) -> Patience {
-        let listener = &self.worker.plan.snapshot.listeners[self.client.listener];
-        Patience {
-            client: listener.timeouts.body,
-            endpoint: route.timeouts.body,
-            response: route.timeouts.response,
-        }
     }
 
     /// True if the request may be sent once more; it is paid for then.
@@ -796,65 +524,6 @@ impl Exchange<'_> {
             Ok(()) => Next::CloseGently,
         }
     }
-}
-
-/// Refuses what no route may forward, and takes out an upgrade that this one does not allow.
-/// Returns what `Max-Forwards` becomes.
-fn check(request: &mut RequestHead, route: &Route, pseudonym: &str) -> Result<Option<u32>, Stop> {
-    // CONNECT would make us an open proxy; TRACE echoes what other parties must not see.
-    let is_allowed = match request.method {
-        Method::Connect => false,
-        Method::Trace => route.allow_trace,
-        _ => true,
-    };
-    if !is_allowed {
-        return Err(Stop::Failure(Failure::MethodNotAllowed, EndedBy::Us));
-    }
-    let mut max_forwards = None;
-    for field in &request.fields {
-        let value = request.text(field.value);
-        match field.id {
-            FieldName::Via => {
-                let is_ours = |hop: &[u8]| {
-                    hop.split(|byte| *byte == b' ').nth(1) == Some(pseudonym.as_bytes())
-                };
-                if tokens(value).any(is_ours) {
-                    return Err(Stop::Failure(Failure::LoopDetected, EndedBy::Us));
-                }
-            }
-            // RFC 9110 §7.6.2: counts for these two methods and is ignored for others.
-            FieldName::MaxForwards if matches!(request.method, Method::Options | Method::Trace) => {
-                let is_number = value.iter().all(u8::is_ascii_digit);
-                let text = std::str::from_utf8(value).ok().filter(|_| is_number);
-                let count = text.and_then(|text| text.parse().ok());
-                max_forwards = match count {
-                    Some(0) if request.method == Method::Options => return Err(Stop::OwnAnswer),
-                    Some(0) => {
-                        return Err(Stop::Failure(Failure::MethodNotAllowed, EndedBy::Us));
-                    }
-                    Some(count) => Some(count - 1),
-                    None => {
-                        let bad = Failure::BadRequest(BadMessage::FieldValue);
-                        return Err(Stop::Failure(bad, EndedBy::Client));
-                    }
-                };
-            }
-            _ => {}
-        }
-    }
-    let allows = |protocol: &[u8]| {
-        route
-            .upgrades
-            .iter()
-            .any(|allowed| protocol.eq_ignore_ascii_case(allowed.as_bytes()))
-    };
-    if request
-        .upgrade
-        .is_some_and(|protocol| !allows(request.text(protocol)))
-    {
-        request.upgrade = None;
-    }
-    Ok(max_forwards)
 }
 
 impl Default for Scratch {

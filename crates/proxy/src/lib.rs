@@ -3,8 +3,8 @@
 //! Read in this order and you have followed one request: [`worker`] accepts a connection,
 //! [`connection`] waits for requests on it, [`exchange`] orders the steps of one request,
 //! [`upstream`] finds the endpoint and a connection to it, [`forward`] moves the bytes, [`record`]
-//! writes down what happened. Beside them, `attempt` says what follows when an attempt fails,
-//! `waits` how long a response is waited for, `hedge` races a second copy of a slow request,
+//! writes down what happened. Beside them, `arrival` reads a request's head, `attempt` sends it to
+//! one endpoint and says what follows if that fails, `waits` how long a response is waited for, `hedge` races a second copy of a slow request,
 //! `feedback` takes what a response says of its endpoint's load, `headers` writes the heads that
 //! leave, `key` and `sticky` read whose request it is, and `failure` is the list of answers that
 //! are ours.
@@ -23,6 +23,7 @@ mod forward;
 
 mod record;
 
+mod arrival;
 mod attempt;
 mod client;
 mod failure;
