@@ -9,7 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Everything in `fuzz/fuzz_targets`.
-const TARGETS: &[&str] = &["agent", "config", "cookie", "orca", "request", "response", "route"];
+const TARGETS: &[&str] = &[
+    "agent", "config", "cookie", "orca", "request", "response", "route",
+];
 
 /// What cargo-fuzz passes for coverage, in words that stable knows. No optimisation may fold
 /// the counters away, hence one codegen unit.

@@ -59,6 +59,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     failover::a_killed_nginx_costs_no_request_and_comes_back needs ["curl", "nginx"],
     failover::no_post_is_executed_twice_when_an_endpoint_is_killed needs [],
     failover::a_frozen_endpoint_costs_its_time_out_and_is_taken_out needs ["nginx"],
+    failover::a_frozen_endpoint_costs_its_time_out_and_is_relieved needs ["nginx"],
 ];
 
 /// Runs all scenarios, or those whose name contains a word that was given.

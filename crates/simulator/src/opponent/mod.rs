@@ -1,4 +1,4 @@
-//! What `adaptive` is held against, beside the rows of [`POLICIES`]: what other load balancers
+//! What `adaptive` is held against, beside the rows of [`POLICIES`](balance::POLICIES): what other load balancers
 //! do, one file each, and a judge who knows everything.
 //!
 //! A [`Judge`] serves all workers of one balancer, however the original divides its knowledge:
