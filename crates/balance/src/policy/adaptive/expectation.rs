@@ -57,7 +57,7 @@ const MEMORY_ANSWERS: f32 = 112.0;
 
 /// In µs.
 const MEMORY_MIN: f32 = 0.25e6;
-const MEMORY_MAX: f32 = 10e6;
+const MEMORY_MAX: f32 = 30e6;
 
 impl Default for Expectation {
     /// As long as nothing is known, latency is taken to grow with the number in flight: the

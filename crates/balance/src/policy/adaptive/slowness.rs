@@ -85,7 +85,7 @@ impl Slowness {
     /// Takes an answer that took `multiple` of what was to be expected.
     pub(super) fn record_success(&self, multiple: f32, memory: f32, now: u64) {
         let (sum, count) = unpack(self.answers.load(Ordering::Relaxed));
-        let kept = (1.0 - 1.0 / ANSWERS) / (1.0 + self.age(now) / memory);
+        let kept = (1.0 - 1.0 / ANSWERS) / faded(self.age(now) / memory);
         self.answers.store(
             pack(sum * kept + multiple, count * kept + 1.0),
             Ordering::Relaxed,
@@ -112,7 +112,7 @@ impl Slowness {
     /// in µs. What is known fades towards 1, so that an endpoint gets its chance again.
     pub(super) fn multiple(&self, ordinary: f32, memory: f32, now: u64) -> f32 {
         let (sum, count) = unpack(self.answers.load(Ordering::Relaxed));
-        let faded = 1.0 + self.age(now) / memory;
+        let faded = faded(self.age(now) / memory);
         let (waited, requests) = self.waited(now);
         let waited = WAITING * (waited / ordinary).min(requests * WAIT_MAX);
         let assumed = ASSUMED * (1.0 + LATE * ordinary / memory);
@@ -126,7 +126,7 @@ impl Slowness {
             return 0.0;
         }
         let share = f32::from_bits((failures >> 32) as u32);
-        share / (1.0 + since(failures as u32, now) / FAILURE_MEMORY)
+        share / faded(since(failures as u32, now) / FAILURE_MEMORY)
     }
 
     /// How long ago the last answer came, in µs.
@@ -148,6 +148,14 @@ impl Slowness {
         let waited = waited.max(0) as f32 / WEIGHT_ONE;
         (waited, weight as f32 / WEIGHT_ONE)
     }
+}
+
+/// What something has to be divided by that is as old as this many memories. About `exp(age)`, and
+/// much faster.
+fn faded(age: f32) -> f32 {
+    let quarter = 1.0 + age / 4.0;
+    let half = quarter * quarter;
+    half * half
 }
 
 fn pack(a: f32, b: f32) -> u64 {
