@@ -33,6 +33,8 @@ pub struct Balancer {
 /// references to the pool itself would be a write that all workers contend for.
 pub(crate) struct Seat {
     pub(crate) pool: Arc<Pool>,
+    /// False if nobody here goes by what came of requests.
+    learns: bool,
     /// Leases tell it what came of their requests.
     policy: RefCell<Box<dyn Policy>>,
 }
@@ -101,6 +103,7 @@ impl Balancer {
             rotation: Rotation::new(),
             line: Line::new(worker),
             seat: Rc::new(Seat {
+                learns: policy.learns() || pool.settings.concurrency.is_some(),
                 pool,
                 policy: RefCell::new(policy),
             }),
@@ -411,6 +414,9 @@ impl Lease {
         if self.is_open.replace(false) {
             self.end_trial();
             let pool = &self.seat.pool;
+            if !self.seat.learns {
+                return;
+            }
             let now = pool.micros(answer.now);
             if answer.is_success {
                 pool.observe_latency(self.index, self.sent.in_flight, answer.latency, now);
@@ -435,9 +441,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.is_open.get() {
-            let mut policy = self.seat.policy.borrow_mut();
-            policy.forget(self.endpoint(), self.sent);
             self.end_trial();
+            if self.seat.learns {
+                let mut policy = self.seat.policy.borrow_mut();
+                policy.forget(self.endpoint(), self.sent);
+            }
         }
         self.seat.pool.release(self.index);
     }

@@ -86,12 +86,14 @@ impl Exchange<'_> {
         if let (Some(of_attempt), true) = (route.retry.timeout, may_move) {
             timeout = timeout.min(of_attempt);
         }
-        let opened = upstream::open(self.worker, self.client, route.pool, lease, timeout, now);
-        let mut upstream = opened.await?;
-        let now = if upstream.is_reused {
-            now
-        } else {
-            self.record.connected(attempt)
+        let reused = upstream::reuse(self.worker, route.pool, lease, now);
+        let (mut upstream, now) = match reused {
+            Some(upstream) => (upstream, now),
+            None => {
+                let (worker, client) = (self.worker, &mut *self.client);
+                let connecting = upstream::connect(worker, client, route.pool, lease, timeout, now);
+                (connecting.await?, self.record.connected(attempt))
+            }
         };
 
         self.record.phase = Phase::Response;

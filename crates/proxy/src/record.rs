@@ -114,14 +114,23 @@ pub(crate) struct Attempt {
     number: usize,
 }
 
+/// When the endpoint could begin to work on a request, for the policy.
+#[derive(Debug, Clone, Copy)]
+enum WorkBegan {
+    /// As it was picked.
+    AtOnce,
+    /// When the last of a body had left.
+    At(Instant),
+    /// It answered before that.
+    Never,
+}
+
 /// One attempt at an endpoint.
 pub(crate) struct AttemptRecord {
     endpoint: usize,
     why: Why,
     began: Instant,
-    /// What the policy counts the endpoint's latency from; `None`: it answered before it could
-    /// have done the work.
-    works_since: Option<Instant>,
+    work_began: WorkBegan,
     connect: Option<Duration>,
     first_byte: Option<Duration>,
     total: Duration,
@@ -222,7 +231,7 @@ impl Record {
             endpoint: lease.index(),
             why,
             began: now,
-            works_since: Some(now),
+            work_began: WorkBegan::AtOnce,
             connect: None,
             first_byte: None,
             total: Duration::ZERO,
@@ -245,7 +254,8 @@ impl Record {
     /// The request has a body, all of which had left at this time. A client that takes its time
     /// says nothing about the endpoint.
     pub(crate) fn body_sent(&mut self, attempt: &Attempt, at: Option<Instant>) {
-        self.attempts[attempt.number].works_since = at;
+        let began = at.map_or(WorkBegan::Never, WorkBegan::At);
+        self.attempts[attempt.number].work_began = began;
     }
 
     /// How long ago the attempt's endpoint was picked.
@@ -279,10 +289,15 @@ impl Record {
         }
         // How fast an endpoint refuses says nothing about how fast it works: as a success it
         // would attract, as a failure it would repel for longer than the endpoint asked for.
-        if let (Some(since), false) = (attempt.works_since, attempt.outcome == Outcome::Full) {
+        let worked = match attempt.work_began {
+            WorkBegan::AtOnce => Some(latency),
+            WorkBegan::At(began) => Some(now - began),
+            WorkBegan::Never => None,
+        };
+        if let (Some(latency), false) = (worked, attempt.outcome == Outcome::Full) {
             lease.learn(&Answer {
                 class: self.route.unwrap_or_default(),
-                latency: now - since,
+                latency,
                 is_success: attempt.outcome == Outcome::Ok,
                 now,
             });

@@ -19,8 +19,6 @@ use crate::worker::{Plan, Worker};
 pub(crate) struct Upstream {
     pub(crate) stream: Stream,
     pub(crate) buffer: Buffer,
-    /// It has carried a request before, so the endpoint may have closed it meanwhile.
-    pub(crate) is_reused: bool,
     /// Where the pool bounds its connections.
     place: Option<ConnectionPlace>,
 }
@@ -162,11 +160,11 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A connection to the endpoint of `lease`: one that waits, or a new one.
+/// A new connection to the endpoint of `lease`.
 ///
 /// # Errors
 /// Why it could not be made; nothing of the request was sent.
-pub(crate) async fn open(
+pub(crate) async fn connect(
     worker: &Worker,
     client: &mut Client,
     pool: usize,
@@ -174,9 +172,6 @@ pub(crate) async fn open(
     connect_timeout: Duration,
     now: Instant,
 ) -> Result<Upstream, NotAdmitted> {
-    if let Some(upstream) = reuse(worker, pool, lease, now) {
-        return Ok(upstream);
-    }
     let mut opening = Opening::begin(worker, pool, lease).map_err(NotAdmitted::Failure)?;
     client.allow_until(now + connect_timeout);
     poll_fn(|cx| {
@@ -204,7 +199,6 @@ pub(crate) fn reuse(worker: &Worker, pool: usize, lease: &Lease, now: Instant) -
     Some(Upstream {
         stream,
         buffer: Buffer::default(),
-        is_reused: true,
         place,
     })
 }
@@ -254,7 +248,6 @@ impl Opening {
         Poll::Ready(Ok(Upstream {
             stream,
             buffer: Buffer::default(),
-            is_reused: false,
             place: self.place.take(),
         }))
     }

@@ -75,6 +75,11 @@ pub trait Policy {
         Mark::default()
     }
 
+    /// True if [`Self::learn`] and [`Self::forget`] do something.
+    fn learns(&self) -> bool {
+        false
+    }
+
     /// Takes what came of it.
     fn learn(&mut self, _endpoint: &Endpoint, _sent: Sent, _answer: &Answer, _now: u64) {}
 

@@ -31,6 +31,10 @@ impl Policy for PeakEwma {
         })
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn learn(&mut self, endpoint: &Endpoint, _sent: Sent, answer: &Answer, now: u64) {
         let latency = answer.latency.as_micros() as f32;
         let latency = if answer.is_success {

@@ -22,7 +22,9 @@ use seal::{Seal, Token};
 
 /// What it takes to know sessions again, for all pools of a [`crate::Plan`].
 pub struct Stickiness {
-    seal: Seal,
+    /// Where any pool gives out cookies: the first use of the cipher gathers randomness for a
+    /// tenth of a second.
+    seal: Option<Seal>,
     /// Hashes what names a session. With a key of its own, so that nobody can choose names that
     /// meet in the table of sessions.
     hasher: RandomState,
@@ -47,17 +49,21 @@ impl Stickiness {
     /// For these pools, in their order. Cookies that are sealed with a key from `secret` outlive
     /// the process; without one they do not.
     pub fn new<'a>(pools: impl IntoIterator<Item = &'a Pool>, secret: Option<&[u8]>) -> Self {
+        let mut has_cookies = false;
         let endpoints = pools.into_iter().map(|pool| {
+            if own_cookie(pool).is_none() {
+                return HashMap::new();
+            }
+            has_cookies = true;
             let names = pool.endpoints.iter().enumerate();
             names
-                .filter(|_| own_cookie(pool).is_some())
                 .map(|(index, endpoint)| (identity(&endpoint.name), index))
                 .collect()
         });
         Self {
-            seal: Seal::new(secret),
-            hasher: RandomState::new(),
             endpoints: endpoints.collect(),
+            seal: has_cookies.then(|| Seal::new(secret)),
+            hasher: RandomState::new(),
         }
     }
 
@@ -82,7 +88,7 @@ impl Stickiness {
                 let is_expired = |token: &Token| age(token) > sticky.idle + renewal(sticky.idle);
                 let token = key::cookie_values(request, name)
                     .take(COOKIES_MAX)
-                    .filter_map(|text| self.seal.open(text, &pool.settings.name))
+                    .filter_map(|text| self.seal.as_ref()?.open(text, &pool.settings.name))
                     .find(|token| !is_expired(token));
                 Visit {
                     session: token.map(|token| Session {
@@ -128,7 +134,7 @@ impl Stickiness {
                 .map_or_else(|| random.u64(..), |session| session.id),
             issued: seconds(now),
         };
-        let text = self.seal.close(token, &pool.settings.name);
+        let text = self.seal.as_ref()?.close(token, &pool.settings.name);
         let value = str::from_utf8(&text).expect("base64 is ASCII");
         Some(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax"))
     }

@@ -114,6 +114,10 @@ impl Policy for Adaptive {
             .send(self.expectation.weight(class), now)
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn learn(&mut self, endpoint: &Endpoint, sent: Sent, answer: &Answer, now: u64) {
         let slowness = &endpoint.load.slowness;
         slowness.receive(sent.mark);
