@@ -243,6 +243,13 @@ impl LoadLine {
         }
     }
 
+    /// The endpoint is back: what policies knew of it is about the time before. Without this its
+    /// last failures would keep it from work for half a minute more.
+    pub(crate) fn forget(&self) {
+        self.slowness.forget();
+        self.latency_cost.forget();
+    }
+
     /// An exchange went well. Writes only if there is something to forget: in good times the
     /// line is left alone.
     pub fn record_success(&self) {

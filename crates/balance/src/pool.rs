@@ -89,7 +89,11 @@ impl Pool {
 
     /// Publishes a verdict: each worker's next pick goes by it.
     pub fn set_availability(&self, index: usize, availability: Availability) {
-        self.endpoints[index].set_availability(availability);
+        let endpoint = &self.endpoints[index];
+        if endpoint.availability() == Availability::Down && availability == Availability::Up {
+            endpoint.load.forget();
+        }
+        endpoint.set_availability(availability);
         self.changed();
     }
 

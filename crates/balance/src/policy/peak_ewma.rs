@@ -76,6 +76,11 @@ impl LatencyCost {
         self.0.store(packed(cost, now), Ordering::Relaxed);
     }
 
+    /// Back to what is expected of an endpoint that has not answered yet.
+    pub(crate) fn forget(&self) {
+        self.0.store(packed(INITIAL, 0), Ordering::Relaxed);
+    }
+
     /// What to expect, in µs, at least 1. It fades while the endpoint has nothing to do, so that
     /// it is tried again; once it has, no longer, else a whole crowd would follow the first one,
     /// and an endpoint that hangs would attract ever more.

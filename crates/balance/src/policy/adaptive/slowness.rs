@@ -107,6 +107,12 @@ impl Slowness {
         self.failures.store(mark(share, now), Ordering::Relaxed);
     }
 
+    /// Forgets answers and failures; requests that wait for an answer still do.
+    pub(crate) fn forget(&self) {
+        self.answers.store(0, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
+    }
+
     /// How many times longer than at an ordinary endpoint with as many requests in flight an
     /// answer takes. `ordinary` is the length of an answer, `memory` how long answers count, both
     /// in µs. What is known fades towards 1, so that an endpoint gets its chance again.

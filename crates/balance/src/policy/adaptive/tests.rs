@@ -1,10 +1,11 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::fixture::{endpoint, pool, settings, tick};
-use crate::{Answer, Balancer, Lease, LoadReport, Pick, Tried, Wanted};
+use crate::{Answer, Availability, Balancer, Lease, LoadReport, Pick, Tried, Wanted};
 
 const ORDINARY: Duration = Duration::from_millis(10);
 
@@ -188,6 +189,23 @@ fn an_endpoint_that_fails_fast_does_not_attract() {
         }
     }
     assert!(counts[0] < 10, "{counts:?}");
+}
+
+#[test]
+fn an_endpoint_that_is_back_is_not_judged_by_how_it_went() {
+    let mut bench = Bench::trained(&[1.0, 1.0]);
+    for _ in 0..10 {
+        let lease = bench.at(0);
+        bench.fail(lease, Duration::from_micros(500));
+    }
+    bench.now += Duration::from_micros(2 * KNOWN_FOR);
+    assert_eq!(bench.picks(20), [0, 20]);
+    let pool = Arc::clone(bench.balancer.pool());
+    pool.set_availability(0, Availability::Down);
+    pool.set_availability(0, Availability::Up);
+    bench.now += Duration::from_secs(1);
+    let counts = bench.picks(20);
+    assert!(counts[0] >= 10, "{counts:?}");
 }
 
 #[test]
