@@ -30,8 +30,24 @@ impl ConnectionPlace {
             Ok(_) => Ok(Some(Self {
                 pool: Arc::clone(pool),
             })),
-            Err(_) => Err(NoConnectionLeft),
+            Err(_) => {
+                pool.wants_connection.store(true, Ordering::Relaxed);
+                Err(NoConnectionLeft)
+            }
         }
+    }
+}
+
+impl Pool {
+    /// True if a request found no connection left. A worker that has one to spare closes it, as
+    /// no worker can close another's, and says so by [`Self::end_connection_want`].
+    pub fn wants_connection(&self) -> bool {
+        self.wants_connection.load(Ordering::Relaxed)
+    }
+
+    /// A place has been made.
+    pub fn end_connection_want(&self) {
+        self.wants_connection.store(false, Ordering::Relaxed);
     }
 }
 

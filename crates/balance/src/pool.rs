@@ -45,6 +45,8 @@ pub struct Pool {
     picks: AtomicU64,
     /// Connections to all endpoints; counted only if the circuit bounds them.
     pub(crate) connections: AtomicU32,
+    /// True from when a request found none left until a worker made room.
+    pub(crate) wants_connection: AtomicBool,
 }
 
 /// A report in a response is good for so long.
@@ -84,6 +86,7 @@ impl Pool {
             in_flight: AtomicU32::new(0),
             picks: AtomicU64::new(0),
             connections: AtomicU32::new(0),
+            wants_connection: AtomicBool::new(false),
         }
     }
 

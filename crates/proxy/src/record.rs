@@ -481,7 +481,9 @@ fn sample(worker: &Worker, pool: usize, lease: &Lease, outcome: Outcome) {
             evidence,
         });
     };
-    if outcome == Outcome::Refused {
+    // A reset asks for a probe at once, too: `adaptive` may send nothing more there, so that no
+    // connect is ever refused.
+    if matches!(outcome, Outcome::Refused | Outcome::Reset) {
         tell(Evidence::LiveRefused);
     }
     let threshold = worker.plan.pools[pool].settings.outlier.consecutive;

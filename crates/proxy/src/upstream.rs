@@ -333,9 +333,14 @@ impl Upstreams {
     }
 
     /// Closes what is too old or was closed by the endpoint, and counts the rest.
-    pub(crate) fn sweep(&self, metrics: &WorkerMetrics) {
+    pub(crate) fn sweep(&self, plan: &Plan, metrics: &WorkerMetrics) {
         let now = Instant::now();
-        for (endpoints, metrics) in self.idle.iter().zip(&metrics.pools) {
+        let pools = self.idle.iter().zip(&plan.pools).zip(&metrics.pools);
+        for ((endpoints, pool), metrics) in pools {
+            let mut idle = endpoints.iter();
+            if pool.wants_connection() && idle.any(|idle| idle.borrow_mut().close_oldest()) {
+                pool.end_connection_want();
+            }
             for (idle, metrics) in endpoints.iter().zip(&metrics.endpoints) {
                 let mut idle = idle.borrow_mut();
                 idle.sweep(now);

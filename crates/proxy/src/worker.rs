@@ -165,7 +165,8 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
     spawn_local(async move {
         loop {
             sleep(HOUSEKEEPING_INTERVAL).await;
-            housekeeping.upstreams.sweep(&housekeeping.metrics);
+            let (plan, metrics) = (&housekeeping.plan, &housekeeping.metrics);
+            housekeeping.upstreams.sweep(plan, metrics);
             housekeeping.log.borrow_mut().flush();
         }
     });

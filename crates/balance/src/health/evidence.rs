@@ -12,7 +12,7 @@ pub enum Evidence {
     ProbeFailed(ProbeFailure),
     /// We ran a probe too late ourselves to judge by it. Discarded.
     ProbeLate,
-    /// A live connect was refused.
+    /// A live connect was refused, or a live connection reset.
     LiveRefused,
     /// Live requests failed.
     LiveFailures {
