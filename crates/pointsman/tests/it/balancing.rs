@@ -133,6 +133,7 @@ fn slow_uploads_do_not_make_their_endpoint_look_slow() {
     for _ in 0..8 {
         let mut upload = proxy.client();
         upload.send("POST / HTTP/1.1\r\nHost: a\r\nX-User: u\r\nContent-Length: 2\r\n\r\na");
+        // The slow client itself, not a wait for something.
         std::thread::sleep(Duration::from_millis(30));
         upload.send("b");
         uploads_at = upload.read_response().text();
