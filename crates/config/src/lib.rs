@@ -45,7 +45,9 @@ pub use problem::Problems;
 pub use schema::schema;
 pub use secret::Secret;
 pub use snapshot::{
-    AccessLog, AccessLogSink, Admin, HeadLimits, Listener, ListenerTimeouts, Pool, Route,
-    RouteTimeouts, Snapshot,
+    AccessLog, AccessLogSink, Admin, CertificateFiles, Certificates, ClientCertificateHeaders,
+    ClientCertificates, HeadLimits, Http2Limits, Listener, ListenerSocket, ListenerTimeouts,
+    ListenerTls, Pool, PoolSocket, PoolTls, ProxyProtocol, ProxyVersion, Route, RouteTimeouts,
+    Snapshot, SocketOptions, TlsPolicy, UpstreamProtocol,
 };
 pub use text::{Loaded, parse};

@@ -40,7 +40,7 @@ impl Span {
     }
 }
 
-/// Version of an HTTP/1 message.
+/// Version of the protocol that a message arrived in. It belongs to one hop (RFC 9110 §2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Version {
     /// HTTP/1.0: no chunked coding, closes by default.
@@ -48,14 +48,17 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2: frames and streams; a head is decoded into the text that HTTP/1.1 would have sent.
+    Http2,
 }
 
 impl Version {
-    /// As it stands in a first line.
+    /// As it stands in a first line, in logs and, behind the slash, in `Via`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
         }
     }
 }
@@ -70,8 +73,10 @@ pub enum BodyLength {
     Exact(u64),
     /// Chunked coding, ended by a zero chunk and trailers.
     Chunked,
-    /// Everything until the connection closes; responses only.
+    /// Everything until the connection closes; responses of HTTP/1 only.
     UntilClose,
+    /// Everything until the end of the stream, and perhaps trailers; HTTP/2 only.
+    UntilEnd,
 }
 
 /// The four shapes of a request target (RFC 9112 §3.2).
@@ -120,6 +125,9 @@ pub struct RequestHead {
     pub upgrade: Option<Span>,
     /// True if `TE` has `trailers`.
     pub accepts_trailers: bool,
+    /// True for an extended CONNECT (RFC 8441): `upgrade` is its `:protocol`, and the text is that
+    /// of the GET with which HTTP/1.1 asks for the same.
+    pub is_extended_connect: bool,
 }
 
 /// The head of a response that kept every rule of `wire`.

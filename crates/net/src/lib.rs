@@ -8,6 +8,7 @@ mod idle;
 mod listener;
 mod runtime;
 mod stream;
+mod tls;
 
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use deadline::Deadline;
@@ -15,3 +16,7 @@ pub use idle::IdleConnections;
 pub use listener::{Acceptor, Listening, bind};
 pub use runtime::{available_workers, run_worker};
 pub use stream::{Stream, connect};
+pub use tls::{
+    CertificatePem, ClientCertificate, ClientVerification, ShownCertificate, TlsClient,
+    TlsClientSettings, TlsInfo, TlsServer, TlsServerSettings, accept_tls, connect_tls,
+};

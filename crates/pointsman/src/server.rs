@@ -87,6 +87,8 @@ impl Server {
         let plan = Arc::new(Plan {
             stickiness: Stickiness::new(pools.iter().map(|pool| &**pool), secret),
             pools,
+            tls_servers: snapshot.listeners.iter().map(|_| None).collect(),
+            tls_clients: snapshot.pools.iter().map(|_| None).collect(),
             pseudonym: format!("pointsman-{:08x}", fastrand::u32(..)),
             snapshot,
         });

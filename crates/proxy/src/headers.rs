@@ -137,12 +137,16 @@ impl ResponseFraming {
                 writer: BodyWriter::Plain,
                 is_delimited: true,
             },
-            (BodyLength::Chunked | BodyLength::UntilClose, Version::Http11) => Self {
+            (_, Version::Http2) => Self {
+                writer: BodyWriter::Plain,
+                is_delimited: true,
+            },
+            (_, Version::Http11) => Self {
                 writer: BodyWriter::Chunked,
                 is_delimited: true,
             },
             // HTTP/1.0 knows no chunks: the close ends the body.
-            (BodyLength::Chunked | BodyLength::UntilClose, Version::Http10) => Self {
+            (_, Version::Http10) => Self {
                 writer: BodyWriter::Plain,
                 is_delimited: false,
             },
@@ -184,7 +188,7 @@ pub(crate) fn write_response_head(
     match (extras.keep_alive, extras.version) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        (true, Version::Http11) => {}
+        (true, Version::Http11 | Version::Http2) => {}
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use balance::{Address, Balancer, LiveEvidence, Pool, RecentLatency};
 use config::Snapshot;
-use net::{Acceptor, Stream};
+use net::{Acceptor, Stream, TlsClient, TlsServer};
 use observe::{LogBuffer, WorkerMetrics};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local, unconstrained, yield_now};
@@ -34,6 +34,10 @@ pub struct Plan {
     pub pools: Vec<Arc<Pool>>,
     /// How sessions are known again.
     pub stickiness: Stickiness,
+    /// One for each of `snapshot.listeners`; `None`: clients speak without TLS.
+    pub tls_servers: Vec<Option<Arc<TlsServer>>>,
+    /// One for each of `snapshot.pools`; `None`: endpoints are spoken to without TLS.
+    pub tls_clients: Vec<Option<Arc<TlsClient>>>,
     /// Our name in `Via` (RFC 9110 §7.6.3), a token that no other instance has.
     pub pseudonym: String,
 }

@@ -8,3 +8,4 @@
 //! that nothing behind this crate has to doubt what it holds.
 
 pub mod h1;
+pub mod h2;

@@ -35,6 +35,7 @@ const LAYERS: &[&[Member]] = &[
             "config",
             &[
                 "annotate-snippets",
+                "ipnet",
                 "schemars",
                 "serde",
                 "serde_json",
@@ -56,8 +57,10 @@ const TOOLS: &[&str] = &["bench", "simulator", "testkit", "xtask"];
 /// Crates from elsewhere that stay in a few of ours.
 const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["pointsman", "xtask"]),
-    ("aws-lc-rs", &["proxy"]),
+    ("aws-lc-rs", &["net", "proxy"]),
     ("axum", &["control", "pointsman"]),
+    ("rcgen", &["net"]),
+    ("rustls", &["net"]),
     ("tokio", &["control", "net", "pointsman", "proxy"]),
 ];
 

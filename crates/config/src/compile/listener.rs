@@ -9,7 +9,7 @@ use super::{Compiler, address};
 use crate::problem::Problems;
 use crate::raw::{RawLimits, RawListener, RawListenerTimeouts};
 use crate::spanned::{At, OneOrMany, Place};
-use crate::{HeadLimits, Listener, ListenerTimeouts};
+use crate::{HeadLimits, Http2Limits, Listener, ListenerSocket, ListenerTimeouts};
 
 /// A listener, and where its name stands.
 pub(super) struct NamedListener {
@@ -61,6 +61,13 @@ impl Compiler<'_> {
                     timeouts: self.listener_timeouts(raw.timeouts),
                     // Filled by the routes.
                     routes: route::Table::default(),
+                    tls: None,
+                    http2: false,
+                    http2_limits: Http2Limits::default(),
+                    proxy_protocol: None,
+                    trusted_proxies: Vec::new(),
+                    redirect_to_https: None,
+                    socket: ListenerSocket::default(),
                 };
                 NamedListener {
                     listener,

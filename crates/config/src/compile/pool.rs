@@ -9,7 +9,7 @@ use ::balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySet
 use super::{Compiler, address, resilience};
 use crate::raw::{Fail, RawEndpoint, RawPool, RawPoolTimeouts};
 use crate::spanned::{At, Place, StringOr};
-use crate::{Pool, RouteTimeouts, units};
+use crate::{Pool, PoolSocket, RouteTimeouts, UpstreamProtocol, units};
 
 /// How long an unused connection to an endpoint is kept: less than the 60 s and more after which
 /// most servers close, so that we are first and no request meets a closing connection.
@@ -71,6 +71,10 @@ impl Compiler<'_> {
                 settings,
                 endpoints,
                 keep_alive_idle,
+                tls: None,
+                protocol: UpstreamProtocol::default(),
+                proxy_protocol: None,
+                socket: PoolSocket::default(),
             },
             place: name.place,
             timeouts,

@@ -45,7 +45,8 @@ impl BodyReader {
             BodyLength::Empty => Self::Exact { bytes_left: 0 },
             BodyLength::Exact(bytes_left) => Self::Exact { bytes_left },
             BodyLength::Chunked => Self::Chunked(Chunked(ChunkedReader::new())),
-            BodyLength::UntilClose => Self::UntilClose { closed: false },
+            // The source says when a stream ends: for its reader that is a close.
+            BodyLength::UntilClose | BodyLength::UntilEnd => Self::UntilClose { closed: false },
         }
     }
 

@@ -1,0 +1,15 @@
+//! HTTP/2 (RFC 9113, RFC 7541): bytes to events and back, for both sides of a connection.
+//!
+//! [`Connection`] is one connection. Bytes that arrive go into [`Connection::receive`], which
+//! says what happened in the words that HTTP/1.1 has too: a head, data, trailers, an end, a reset.
+//! A head comes out as a [`message::RequestHead`] or [`message::ResponseHead`] with the text that
+//! HTTP/1.1 would have sent, and goes in as such a text: so nothing behind this module knows two
+//! kinds of heads. Bytes owed to the peer gather in [`Connection::output`], whichever stream they
+//! are of, and leave in one write.
+//!
+//! Absent on purpose: sockets and clocks; priorities, which RFC 9113 §5.3 has dropped; push, which
+//! we refuse to receive and never send.
+
+mod connection;
+
+pub use connection::{Connection, ConnectionError, ErrorCode, Event, Read, Settings, StreamKey};
