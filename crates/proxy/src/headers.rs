@@ -6,7 +6,7 @@ use message::{
 };
 use wire::h1::{BodyWriter, write_field, write_fields, write_request_line, write_status_line};
 
-use crate::client::ClientAddress;
+use crate::client_address::ClientAddress;
 use crate::key;
 
 /// What the endpoint is told beside the client's own words.

@@ -3,7 +3,7 @@
 use balance::HashKey;
 use message::{Field, RequestHead, cookies};
 
-use crate::client::ClientAddress;
+use crate::client_address::ClientAddress;
 
 /// The bytes that `key` names, as the client sent them. `None` if the request has none, or has
 /// them empty: nothing is what many clients share.

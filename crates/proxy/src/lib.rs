@@ -26,6 +26,7 @@ mod record;
 mod arrival;
 mod attempt;
 mod client;
+mod client_address;
 mod failure;
 mod feedback;
 mod headers;

@@ -15,7 +15,7 @@ use balance::{HashKey, Pool, Session, StickyBy, hash_key};
 use fastrand::Rng;
 use message::{RequestHead, ResponseHead, set_cookie};
 
-use crate::client::ClientAddress;
+use crate::client_address::ClientAddress;
 use crate::key;
 
 use seal::{Seal, Token};
