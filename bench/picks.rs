@@ -63,6 +63,7 @@ fn pool(policy: &'static str, endpoints: usize) -> Arc<Pool> {
             EndpointSettings {
                 name: address.to_string().into(),
                 address: Address::Tcp(address),
+                host: None,
                 weight: 1,
                 max_requests: None,
                 tier: 0,

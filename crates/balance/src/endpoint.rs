@@ -16,6 +16,8 @@ pub struct Endpoint {
     pub name: Box<str>,
     /// Where to connect.
     pub address: Address,
+    /// The host that the address was written with, where that is a name; in lower case.
+    pub host: Option<Box<str>>,
     /// Share of the traffic, 0 to 256. 0: only picked when no endpoint with a weight may be.
     pub weight: u32,
     /// Most requests in flight at once, over all workers, as configured.
@@ -119,6 +121,7 @@ impl Endpoint {
         let EndpointSettings {
             name,
             address,
+            host,
             weight,
             max_requests,
             tier,
@@ -127,6 +130,7 @@ impl Endpoint {
         Self {
             name,
             address,
+            host,
             weight,
             max_requests,
             tier,

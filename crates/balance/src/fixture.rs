@@ -26,6 +26,7 @@ pub(crate) fn endpoint(weight: u32, max_requests: u32) -> EndpointSettings {
     EndpointSettings {
         name: "a".into(),
         address: Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 3000))),
+        host: None,
         weight,
         max_requests: NonZeroU32::new(max_requests),
         tier: 0,

@@ -49,6 +49,9 @@ pub struct EndpointSettings {
     pub name: Box<str>,
     /// Resolved address.
     pub address: Address,
+    /// The host that the address was written with, where that is a name; in lower case. By TLS,
+    /// the endpoint is asked for it and its certificate is for it.
+    pub host: Option<Box<str>>,
     /// Share of the traffic, 0 to 256. 0: only picked when no endpoint with a weight may be.
     pub weight: u32,
     /// Most requests in flight at once, over all workers.
@@ -310,6 +313,9 @@ pub struct RetryOn {
     pub timeout: bool,
     /// The endpoint answered with one of these; idempotent methods only.
     pub statuses: Vec<u16>,
+    /// The endpoint ended a gRPC call with one of these codes before any message; bit `1 << code`.
+    /// Every call is a POST: whoever sets a bit says that calls may be repeated.
+    pub grpc: u32,
 }
 
 /// The waiting room of a pool.
@@ -355,6 +361,7 @@ impl Default for RetrySettings {
                 reset: true,
                 timeout: true,
                 statuses: Vec::new(),
+                grpc: 0,
             },
             timeout: None,
             body_bytes_max: 64 * 1024,

@@ -307,6 +307,7 @@ impl Process {
             name: index.to_string().into(),
             // Nobody connects there.
             address: Address::Tcp(([127, 0, 0, 1], index as u16 + 1).into()),
+            host: None,
             weight: 1,
             max_requests: None,
             tier: 0,

@@ -1,6 +1,6 @@
 //! Addresses as people write them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use balance::Address;
 
@@ -35,6 +35,16 @@ pub(super) fn addresses(
         return by_name(text, resolve);
     }
     Err(wrong(text))
+}
+
+/// The host of `text`, an address that [`addresses`] takes, where it is a name; in lower case.
+pub(super) fn host(text: &str) -> Option<Box<str>> {
+    if text.starts_with("unix:") || text.parse::<SocketAddr>().is_ok() {
+        return None;
+    }
+    let (host, _) = text.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+    let host = host.strip_suffix('.').unwrap_or(host);
+    Some(host.to_ascii_lowercase().into())
 }
 
 fn unix(path: &str) -> Result<Address, Wrong> {

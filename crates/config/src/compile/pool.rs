@@ -160,6 +160,7 @@ impl Compiler<'_> {
                 .error(raw.address.place, "nobody can connect to port 0");
         }
         let zone = raw.zone.map(|zone| self.zone_of_endpoint(zone));
+        let host = address::host(&text);
         let name = raw.name.map_or(text, |name| name.value);
         let is_one = addresses.len() == 1;
         addresses
@@ -171,6 +172,7 @@ impl Compiler<'_> {
                     format!("{name} ({address})").into()
                 },
                 address,
+                host: host.clone(),
                 weight: raw.weight.unwrap_or(1),
                 max_requests: raw.max_requests,
                 tier: raw.tier.unwrap_or_default(),

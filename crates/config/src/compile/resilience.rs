@@ -181,6 +181,7 @@ impl Compiler<'_> {
             reset: false,
             timeout: false,
             statuses: Vec::new(),
+            grpc: 0,
         };
         for At { place, value } in conditions {
             match (value.as_str(), refusal(&value)) {

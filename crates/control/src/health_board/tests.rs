@@ -35,6 +35,7 @@ impl Ward {
         let endpoint = |index: usize| EndpointSettings {
             name: index.to_string().into(),
             address: Address::Tcp(([127, 0, 0, 1], index as u16 + 1).into()),
+            host: None,
             weight: 1,
             max_requests: None,
             tier: 0,

@@ -146,6 +146,7 @@ pub(crate) fn pool_with(
     let endpoint = |address: &SocketAddr| EndpointSettings {
         name: address.to_string().into(),
         address: Address::Tcp(*address),
+        host: None,
         weight: 1,
         max_requests: NonZeroU32::new(100),
         tier: 0,

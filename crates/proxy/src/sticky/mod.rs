@@ -219,6 +219,7 @@ mod tests {
         let endpoint = |name: &&str| EndpointSettings {
             name: (*name).into(),
             address: Address::Unix(name.into()),
+            host: None,
             weight: 1,
             max_requests: None,
             tier: 0,
