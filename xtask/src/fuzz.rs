@@ -10,7 +10,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Everything in `fuzz/fuzz_targets`.
 const TARGETS: &[&str] = &[
-    "agent", "config", "cookie", "orca", "request", "response", "route",
+    "agent",
+    "config",
+    "cookie",
+    "orca",
+    "proxy_header",
+    "request",
+    "response",
+    "route",
 ];
 
 /// What cargo-fuzz passes for coverage, in words that stable knows. No optimisation may fold
