@@ -11,5 +11,8 @@
 //! we refuse to receive and never send.
 
 mod connection;
+pub mod head;
+mod hpack;
 
 pub use connection::{Connection, ConnectionError, ErrorCode, Event, Read, Settings, StreamKey};
+pub use hpack::{Decoder, Encoder};

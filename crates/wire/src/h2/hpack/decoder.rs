@@ -1,0 +1,5 @@
+//! Blocks to field lines.
+
+/// What the peer's blocks refer to. One for each connection.
+#[derive(Debug, Default)]
+pub struct Decoder {}
