@@ -2,11 +2,12 @@
 //!
 //! Read [`h1`] from the top: `request` and `response` read heads, `fields` their lines, `framing`
 //! decides where bodies end, `body` and `chunked` read these, `encode` writes what is forwarded.
-//! `bytes` says which byte may stand where.
+//! `bytes` says which byte may stand where. [`grpc`] is what calls add to HTTP.
 //!
 //! Absent on purpose: repair. A message that could be read in two ways is an error here, so
 //! that nothing behind this crate has to doubt what it holds.
 
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 pub mod proxy_protocol;
