@@ -13,6 +13,7 @@ const TARGETS: &[&str] = &[
     "agent",
     "config",
     "cookie",
+    "grpc",
     "orca",
     "proxy_header",
     "request",
@@ -124,8 +125,8 @@ const REPORT_LINES: usize = 40;
 const HELP: &str = "\
 cargo xtask fuzz [TARGET ...] [--seconds N]
 
-Throws bytes at what reads bytes, for N seconds a target (60): agent, config, cookie, orca,
-request, response, route. Begins with fuzz/seeds, keeps what reaches new code in fuzz/corpus and what breaks
-a target in fuzz/artifacts. Needs a C++ compiler. For example:
+Throws bytes at what reads bytes, for N seconds a target (60): agent, config, cookie, grpc,
+orca, proxy_header, request, response, route. Begins with fuzz/seeds, keeps what reaches new code in
+fuzz/corpus and what breaks a target in fuzz/artifacts. Needs a C++ compiler. For example:
 
     cargo xtask fuzz request --seconds 600";
