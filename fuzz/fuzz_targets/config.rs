@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use config::{Contents, Outside};
+use config::{Contents, Outside, TlsFiles};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -23,9 +23,16 @@ fuzz_target!(|text: &str| {
             is_private: text.len().is_multiple_of(2),
         })
     };
+    // And a certificate with every key, about to expire if it is long.
+    let check_tls = |files: TlsFiles<'_>| match files {
+        TlsFiles::Certificate { cert, .. } if cert.len() > 4 => Ok(Some(text.to_owned())),
+        TlsFiles::Certificate { .. } => Ok(None),
+        TlsFiles::Authorities { .. } => Err(text.to_owned()),
+    };
     let outside = Outside {
         resolve: &resolve,
         read: &read,
+        check_tls: &check_tls,
     };
     match config::parse("fuzz.toml", text, outside) {
         Ok(loaded) => {

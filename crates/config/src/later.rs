@@ -1,8 +1,8 @@
 //! Keys and values that are decided but not in this version, so that whoever tries them is told
 //! so instead of looking for a misspelling.
 
-/// What to say about a key (`pools.*.tls`), or a value of a key (`listeners.*.protocol = tcp`),
-/// that comes later. `*` stands for any name; elements of a list are their list.
+/// What to say about a key (`listeners.*.pool`), or a value of a key
+/// (`listeners.*.protocol = tcp`), that comes later. `*` stands for any name; elements of a list are their list.
 pub(crate) fn note(path: &str) -> Option<&'static str> {
     LATER
         .iter()
@@ -11,15 +11,10 @@ pub(crate) fn note(path: &str) -> Option<&'static str> {
 }
 
 const LATER: &[(&str, &str)] = &[
-    ("listeners.*.tls", "terminate TLS in front of it"),
-    ("listeners.*.h2c", "clients speak HTTP/1.1"),
-    ("listeners.*.proxy_protocol", "clients connect without it"),
     (
         "listeners.*.pool",
         "it belongs to TCP listeners; a route leads to a pool",
     ),
     ("listeners.*.protocol = tcp", "there is `http` only"),
     ("listeners.*.protocol = udp", "there is `http` only"),
-    ("pools.*.tls", "endpoints are spoken to in plain HTTP"),
-    ("pools.*.protocol", "endpoints are spoken to in HTTP/1.1"),
 ];

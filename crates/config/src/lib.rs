@@ -38,7 +38,7 @@ mod tests;
 mod text;
 mod units;
 
-pub use compile::{Contents, Outside};
+pub use compile::{CheckTls, Contents, Outside, TlsFiles};
 pub use flags::from_flags;
 pub use load::load;
 pub use problem::Problems;

@@ -8,23 +8,26 @@ use std::path::{Path, PathBuf};
 
 use crate::problem::{Problems, Source};
 use crate::text::{Loaded, parse_all};
-use crate::{Contents, Outside};
+use crate::{CheckTls, Contents, Outside};
 
 /// Longest file that is read. 10,000 routes are about 1 MB.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-impl Outside<'static> {
+impl<'a> Outside<'a> {
     /// The system's resolver and files.
-    pub const SYSTEM: Self = Self {
-        resolve: &resolve,
-        read: &read,
-    };
+    pub fn system(check_tls: CheckTls<'a>) -> Self {
+        Self {
+            resolve: &resolve,
+            read: &read,
+            check_tls,
+        }
+    }
 }
 
 /// Compiles a file, or every `*.toml` file of a folder, in the order of their names, as one
 /// config. Files whose name begins with a dot are left out: editors and package managers put
 /// them there.
-pub fn load(path: &Path) -> Result<Loaded, Problems> {
+pub fn load(path: &Path, check_tls: CheckTls<'_>) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     let files = match files(path) {
         Ok(files) => files,
@@ -51,7 +54,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
             }
         }
     }
-    parse_all(sources, problems, Outside::SYSTEM)
+    parse_all(sources, problems, Outside::system(check_tls))
 }
 
 /// The addresses of `host:port` by the system's resolver, which may take seconds to answer.

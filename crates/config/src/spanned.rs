@@ -153,6 +153,50 @@ pub(crate) enum Off {
     Off,
 }
 
+/// A list of strings as the short form of a table; one string is a list of one.
+#[derive(Debug, Clone)]
+pub(crate) enum ManyOr<T> {
+    One(String),
+    Many(Vec<At<String>>),
+    Table(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ManyOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Forms<T> {
+            type Value = ManyOr<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list of strings or a table")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(ManyOr::One(text.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(ManyOr::Many)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(ManyOr::Table)
+            }
+        }
+        deserializer.deserialize_any(Forms(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for ManyOr<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("ManyOr{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = json_schema!({ "type": "string" });
+        let many = json_schema!({ "type": "array", "items": one });
+        json_schema!({ "anyOf": [one, many, generator.subschema_for::<T>()] })
+    }
+}
+
 /// One string, or a list of them.
 #[derive(Debug, Clone)]
 pub(crate) struct OneOrMany {

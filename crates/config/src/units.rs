@@ -7,7 +7,7 @@ use std::time::Duration;
 use balance::StatusRange;
 
 /// Longest duration: a year. Far from where sums with a point in time overflow.
-const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// `"2s"`, `"500ms"`, `"1h30m"`: whole numbers with units from large to small, more than nothing.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

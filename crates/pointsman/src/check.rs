@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use config::Snapshot;
-use pointsman::BindError;
+use pointsman::{BindError, check_tls};
 
 use crate::cli::CheckArguments;
 use crate::summary::summary;
 use crate::{BAD_CONFIG, admin, print, show};
 
 pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let loaded = config::load(&arguments.config)?;
+    let loaded = config::load(&arguments.config, &check_tls)?;
     if !loaded.warnings.is_empty() {
         show(&loaded.warnings);
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn snapshot(text: &str) -> Snapshot {
-        config::parse("test.toml", text, Outside::SYSTEM)
+        config::parse("test.toml", text, Outside::system(&check_tls))
             .expect("it is valid")
             .snapshot
     }

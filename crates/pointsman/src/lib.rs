@@ -1,7 +1,9 @@
 //! The whole load balancer in one process: what the program `pointsman` and the tests start.
 
 mod bind;
+mod certificates;
 mod server;
 
 pub use bind::{BindError, unbindable};
+pub use certificates::check_tls;
 pub use server::{Options, Server};

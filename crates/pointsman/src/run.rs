@@ -63,7 +63,7 @@ fn snapshot(arguments: &RunArguments) -> Result<Snapshot> {
         None if default.exists() => default,
         None => no_config(),
     };
-    let loaded = config::load(path)?;
+    let loaded = config::load(path, &pointsman::check_tls)?;
     if !loaded.warnings.is_empty() {
         show(&loaded.warnings);
     }

@@ -108,6 +108,8 @@ fn check_text(check: &Check) -> String {
         CheckKind::Tcp => "TCP connect".to_owned(),
         CheckKind::TcpExpect { .. } => "TCP answer".to_owned(),
         CheckKind::Http { path, .. } => format!("GET {path}"),
+        CheckKind::Grpc { service, .. } if service.is_empty() => "gRPC health".to_owned(),
+        CheckKind::Grpc { service, .. } => format!("gRPC health of {service}"),
     };
     let port = port_text(check.port);
     format!("checked every {:?} by {what}{port}", check.interval)
@@ -211,6 +213,7 @@ mod tests {
                     is_private: true,
                 })
             },
+            check_tls: &|_| Ok(None),
         };
         let loaded = config::parse("test.toml", text, outside).expect("it is valid");
         summary(&loaded.snapshot)

@@ -61,6 +61,10 @@ impl Compiler<'_> {
         match text.as_str() {
             "tcp" => CheckKind::Tcp,
             "off" => CheckKind::Off,
+            "grpc" => CheckKind::Grpc {
+                service: "".into(),
+                host: None,
+            },
             path if path.starts_with('/') => CheckKind::Http {
                 path: self.request_path(At::new(place, text)),
                 host: None,
@@ -70,8 +74,8 @@ impl Compiler<'_> {
             },
             _ => {
                 let message = format!("`{text}` is no check");
-                let help = suggest::similar(&text, ["tcp", "off"]).map_or_else(
-                    || "there are \"/path\", \"tcp\", \"off\" and a table".into(),
+                let help = suggest::similar(&text, ["tcp", "grpc", "off"]).map_or_else(
+                    || "there are \"/path\", \"grpc\", \"tcp\", \"off\" and a table".into(),
                     |meant| format!("did you mean `{meant}`?"),
                 );
                 self.problems.error(place, message).help(help);
@@ -82,10 +86,15 @@ impl Compiler<'_> {
 
     /// What the long form of a check does.
     fn check_kind(&mut self, raw: RawCheck) -> CheckKind {
-        if let (Some(http), Some(tcp)) = (&raw.http, &raw.tcp) {
+        let kinds = [
+            raw.http.as_ref().map(|http| &http.place),
+            raw.grpc.as_ref().map(|grpc| &grpc.place),
+            raw.tcp.as_ref().map(|tcp| &tcp.place),
+        ];
+        if let [first, second, ..] = kinds.into_iter().flatten().collect::<Vec<_>>()[..] {
             self.problems
-                .error(tcp.place.clone(), "a check is either `http` or `tcp`")
-                .also(http.place.clone(), "the other one");
+                .error(second.clone(), "a check is one of `http`, `grpc` and `tcp`")
+                .also(first.clone(), "the other one");
         }
         if let Some(path) = raw.http {
             return CheckKind::Http {
@@ -96,8 +105,9 @@ impl Compiler<'_> {
                 body: raw.body.map(|body| self.text_to_find(body).into()),
             };
         }
+        let host = raw.host.as_ref().map(|host| host.place.clone());
         for (key, place) in [
-            ("host", raw.host.map(|host| host.place)),
+            ("host", host.filter(|_| raw.grpc.is_none())),
             ("headers", raw.headers.map(|headers| headers.place)),
             ("expect", raw.expect.map(|expect| expect.place)),
             ("body", raw.body.map(|body| body.place)),
@@ -108,19 +118,39 @@ impl Compiler<'_> {
             let problem = self
                 .problems
                 .error(place, format!("`{key}` is for HTTP checks"));
-            problem.help(if raw.tcp.is_some() {
+            problem.help(if raw.grpc.is_some() {
+                "`grpc` asks whether a service takes calls, and that is all"
+            } else if raw.tcp.is_some() {
                 "`tcp` has its own `send` and `expect`"
             } else {
                 "`http = \"/path\"` makes it one"
             });
         }
-        match raw.tcp {
-            None => CheckKind::Tcp,
-            Some(At { value: tcp, .. }) => CheckKind::TcpExpect {
+        match (raw.grpc, raw.tcp) {
+            (Some(service), _) => CheckKind::Grpc {
+                service: self.grpc_service(service),
+                host: self.check_host(raw.host),
+            },
+            (None, None) => CheckKind::Tcp,
+            (None, Some(At { value: tcp, .. })) => CheckKind::TcpExpect {
                 send: tcp.send.unwrap_or_default().into_bytes().into(),
                 expect: self.text_to_find(tcp.expect).into_bytes().into(),
             },
         }
+    }
+
+    /// A name such as `shop.Cart`, or nothing: the server as a whole.
+    fn grpc_service(&mut self, service: At<String>) -> Box<str> {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+        if !service.value.bytes().all(is_part) {
+            self.problems
+                .error(
+                    service.place,
+                    format!("`{}` is no gRPC service", service.value),
+                )
+                .help("write it as \"shop.Cart\", or \"\" for the server as a whole");
+        }
+        service.value.into()
     }
 
     /// The path goes into a request line as it is.

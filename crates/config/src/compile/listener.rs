@@ -1,4 +1,4 @@
-//! Listeners: addresses, limits, timeouts.
+//! Listeners: addresses, what is spoken there, limits, timeouts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -7,9 +7,12 @@ use ::balance::Address;
 
 use super::{Compiler, address};
 use crate::problem::Problems;
-use crate::raw::{RawLimits, RawListener, RawListenerTimeouts};
-use crate::spanned::{At, OneOrMany, Place};
-use crate::{HeadLimits, Http2Limits, Listener, ListenerSocket, ListenerTimeouts};
+use crate::raw::{Https, RawLimits, RawListener, RawListenerTimeouts, SizeText, Switch};
+use crate::spanned::{At, OneOrMany, Place, WordOr};
+use crate::{HeadLimits, Http2Limits, Listener, ListenerTimeouts};
+
+/// Where clients look for HTTPS (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
 
 /// A listener, and where its name stands.
 pub(super) struct NamedListener {
@@ -54,27 +57,70 @@ impl Compiler<'_> {
         raw.into_iter()
             .map(|(name, raw)| {
                 self.check_name("a listener", &name);
-                let listener = Listener {
-                    name: name.value.into(),
-                    bind: self.binds(raw.bind, taken),
-                    limits: self.limits(raw.limits),
-                    timeouts: self.listener_timeouts(raw.timeouts),
-                    // Filled by the routes.
-                    routes: route::Table::default(),
-                    tls: None,
-                    http2: false,
-                    http2_limits: Http2Limits::default(),
-                    proxy_protocol: None,
-                    trusted_proxies: Vec::new(),
-                    redirect_to_https: None,
-                    socket: ListenerSocket::default(),
-                };
+                let listener = self.listener(name.value.into(), raw, taken);
                 NamedListener {
                     listener,
                     place: name.place,
                 }
             })
             .collect()
+    }
+
+    fn listener(&mut self, name: Box<str>, raw: RawListener, taken: &mut Taken) -> Listener {
+        let bind = self.binds(raw.bind, taken);
+        let http2 = self.http2(raw.tls.is_some(), raw.http2, raw.h2c);
+        if let (Some(tls), Some(redirect)) = (&raw.tls, &raw.redirect) {
+            self.problems
+                .error(
+                    redirect.place.clone(),
+                    "a listener with `tls` has nothing to redirect to",
+                )
+                .also(tls.place.clone(), "clients are at HTTPS already")
+                .help("`redirect` is for a listener of its own, at port 80");
+        }
+        let (limits, http2_limits) = self.limits(raw.limits, http2);
+        let trusted_proxies = raw.trusted_proxies;
+        Listener {
+            name,
+            limits,
+            timeouts: self.listener_timeouts(raw.timeouts),
+            // Filled by the routes.
+            routes: route::Table::default(),
+            tls: raw.tls.map(|tls| self.listener_tls(tls)),
+            http2,
+            http2_limits,
+            proxy_protocol: self.proxy_protocol(raw.proxy_protocol),
+            trusted_proxies: trusted_proxies.map_or_else(Vec::new, |raw| self.networks(raw)),
+            redirect_to_https: raw.redirect.map(|redirect| match redirect.value {
+                WordOr::Word(Https::Https) => HTTPS_PORT,
+                WordOr::Table(redirect) => redirect.https,
+            }),
+            socket: self.listener_socket(raw.socket, &bind),
+            bind,
+        }
+    }
+
+    /// By ALPN where there is TLS, else with prior knowledge: each has its own key, because the
+    /// second is nothing that one gets by mistake.
+    fn http2(&mut self, has_tls: bool, http2: Option<At<Switch>>, h2c: Option<At<bool>>) -> bool {
+        match (has_tls, &http2, &h2c) {
+            (false, Some(http2), _) => {
+                self.problems
+                    .error(http2.place.clone(), "`http2` is for listeners with `tls`")
+                    .help("without `tls`, `h2c = true` is for clients that are told to speak it");
+            }
+            (true, _, Some(h2c)) => {
+                self.problems
+                    .error(h2c.place.clone(), "`h2c` is for listeners without `tls`")
+                    .help("with `tls`, clients may speak HTTP/2 unless http2 = \"off\"");
+            }
+            _ => {}
+        }
+        if has_tls {
+            http2.is_none_or(|http2| matches!(http2.value, Switch::On))
+        } else {
+            h2c.is_some_and(|h2c| h2c.value)
+        }
     }
 
     fn binds(&mut self, bind: OneOrMany, taken: &mut Taken) -> Vec<Address> {
@@ -96,19 +142,31 @@ impl Compiler<'_> {
         all
     }
 
-    fn limits(&mut self, raw: Option<At<RawLimits>>) -> HeadLimits {
-        let default = HeadLimits::default();
-        let Some(At { value: raw, .. }) = raw else {
-            return default;
+    fn limits(&mut self, raw: Option<RawLimits>, http2: bool) -> (HeadLimits, Http2Limits) {
+        let Some(raw) = raw else {
+            return Default::default();
         };
-        let line_place = raw.line.as_ref().map(|line| line.place.clone());
+        (
+            self.head_limits(raw.head, raw.fields, raw.line),
+            self.http2_limits(raw.streams, raw.stream_window, raw.connection_window, http2),
+        )
+    }
+
+    fn head_limits(
+        &mut self,
+        head: Option<At<SizeText>>,
+        fields: Option<u32>,
+        line: Option<At<SizeText>>,
+    ) -> HeadLimits {
+        let default = HeadLimits::default();
+        let line_place = line.as_ref().map(|line| line.place.clone());
         // A head is received into one buffer, the largest of which has 64 KiB (`net::LARGE`).
-        let head_bytes = self.size(raw.head, "1KiB", "64KiB", default.head_bytes);
+        let head_bytes = self.size(head, "1KiB", "64KiB", default.head_bytes);
         let line_bytes_default = default.line_bytes.min(head_bytes);
         let limits = HeadLimits {
             head_bytes,
-            fields: raw.fields.map_or(default.fields, |fields| fields as usize),
-            line_bytes: self.size(raw.line, "64B", "64KiB", line_bytes_default),
+            fields: fields.map_or(default.fields, |fields| fields as usize),
+            line_bytes: self.size(line, "64B", "64KiB", line_bytes_default),
         };
         if limits.line_bytes > limits.head_bytes {
             self.problems
@@ -119,6 +177,52 @@ impl Compiler<'_> {
                 .help("`line` is at most `head`");
         }
         limits
+    }
+
+    fn http2_limits(
+        &mut self,
+        streams: Option<At<u32>>,
+        stream_window: Option<At<SizeText>>,
+        connection_window: Option<At<SizeText>>,
+        http2: bool,
+    ) -> Http2Limits {
+        let default = Http2Limits::default();
+        let place = |window: &Option<At<SizeText>>| Some(window.as_ref()?.place.clone());
+        let connection_place = place(&connection_window);
+        let streams_place = streams.as_ref().map(|streams| streams.place.clone());
+        let first = streams_place
+            .or(place(&stream_window))
+            .or(connection_place.clone());
+        if let (false, Some(place)) = (http2, first) {
+            self.problems
+                .warning(place, "nobody speaks HTTP/2 to this listener")
+                .help(
+                    "with `tls` there is HTTP/2 by default, without it h2c = true switches it on",
+                );
+        }
+        let stream = self.size(
+            stream_window,
+            "4KiB",
+            "64MiB",
+            default.stream_window as usize,
+        );
+        let connection_default = stream.max(default.connection_window as usize);
+        // HTTP/2 begins with 64 KiB less one byte and has no way to take that back.
+        let connection = self.size(connection_window, "64KiB", "256MiB", connection_default);
+        if stream > connection {
+            self.problems
+                .error(
+                    connection_place,
+                    "one request may fill more than all of them together",
+                )
+                .help("`stream_window` is at most `connection_window`");
+        }
+        Http2Limits {
+            streams: streams.map_or(default.streams, |streams| streams.value),
+            // Within their bounds, both fit.
+            stream_window: stream as u32,
+            connection_window: connection as u32,
+        }
     }
 
     fn listener_timeouts(&mut self, raw: Option<RawListenerTimeouts>) -> ListenerTimeouts {

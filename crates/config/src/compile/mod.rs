@@ -11,6 +11,8 @@ mod policy;
 mod pool;
 mod resilience;
 mod route;
+mod socket;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -31,13 +33,38 @@ use pool::NamedPool;
 pub(crate) use policy::policies;
 
 /// What a config refers to and does not contain. An argument, so that all else is pure; the real
-/// one is [`Outside::SYSTEM`].
+/// one is [`Outside::system`].
 #[derive(Clone, Copy)]
 pub struct Outside<'a> {
     /// Looks up `host:port`, a name and not an address.
     pub resolve: Resolve<'a>,
     /// Reads a file.
     pub read: &'a dyn Fn(&Path) -> io::Result<Contents>,
+    /// Looks into what only TLS can read.
+    pub check_tls: CheckTls<'a>,
+}
+
+/// What is wrong with files is the error, in one sentence; what will soon be wrong, such as a
+/// certificate that is about to expire, is a warning.
+pub type CheckTls<'a> = &'a dyn Fn(TlsFiles<'_>) -> Result<Option<String>, String>;
+
+/// What is in PEM files.
+#[derive(Clone, Copy)]
+pub enum TlsFiles<'a> {
+    /// A certificate chain and its key, which belong together.
+    Certificate {
+        /// The chain, leaf first.
+        cert: &'a [u8],
+        /// The private key.
+        key: &'a [u8],
+    },
+    /// Who issues the certificates of others.
+    Authorities {
+        /// Their own certificates.
+        ca: &'a [u8],
+        /// Lists of what they revoked.
+        crl: Option<&'a [u8]>,
+    },
 }
 
 /// A file that a config refers to.
@@ -135,10 +162,7 @@ impl Compiler<'_> {
         match Secret::read(&bytes) {
             Ok(secret) => {
                 if !is_private {
-                    let message = format!("others than its owner may read or change {file}");
-                    self.problems
-                        .warning(place, message)
-                        .help(format!("take that from them: chmod 600 {file}"));
+                    self.warn_of_readers(&At::new(place, file));
                 }
                 Some(secret)
             }
@@ -149,6 +173,17 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    /// Others may read or change what is for the owner of `file` alone.
+    fn warn_of_readers(&mut self, file: &At<String>) {
+        let At { place, value: file } = file;
+        self.problems
+            .warning(
+                place.clone(),
+                format!("others than its owner may read or change {file}"),
+            )
+            .help(format!("take that from them: chmod 600 {file}"));
     }
 
     fn warn_of_zones(&mut self) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ::balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings};
 
 use super::{Compiler, address, resilience};
-use crate::raw::{Fail, RawEndpoint, RawPool, RawPoolTimeouts};
+use crate::raw::{Fail, RawEndpoint, RawPool, RawPoolTimeouts, UpstreamWord, VersionWord};
 use crate::spanned::{At, Place, StringOr};
-use crate::{Pool, PoolSocket, RouteTimeouts, UpstreamProtocol, units};
+use crate::{Pool, PoolTls, ProxyVersion, RouteTimeouts, UpstreamProtocol, units};
 
 /// How long an unused connection to an endpoint is kept: less than the 60 s and more after which
 /// most servers close, so that we are first and no request meets a closing connection.
@@ -66,15 +66,21 @@ impl Compiler<'_> {
         let (keep_alive_idle, timeouts) = self.pool_timeouts(raw.timeouts.unwrap_or_default());
         let endpoints = self.endpoints(raw.endpoints);
         self.check_ports(ports, &endpoints);
+        let tls_place = raw.tls.as_ref().map(|tls| tls.place.clone());
+        let tls = self.pool_tls(raw.tls);
+        if let (Some(place), Some(tls)) = (tls_place, &tls) {
+            self.check_names(place, tls, &endpoints);
+        }
+        let protocol = self.upstream_protocol(raw.protocol, tls.is_some());
         NamedPool {
             pool: Pool {
                 settings,
-                endpoints,
                 keep_alive_idle,
-                tls: None,
-                protocol: UpstreamProtocol::default(),
-                proxy_protocol: None,
-                socket: PoolSocket::default(),
+                tls,
+                protocol,
+                proxy_protocol: self.upstream_header(raw.proxy_protocol, protocol),
+                socket: self.pool_socket(raw.socket, &endpoints),
+                endpoints,
             },
             place: name.place,
             timeouts,
@@ -95,6 +101,60 @@ impl Compiler<'_> {
                 .error(place, format!("endpoint `{}` has no ports", endpoint.name))
                 .help("leave `port` out for endpoints at Unix sockets");
         }
+    }
+
+    /// An endpoint at a Unix socket has no name that its certificate could be for.
+    fn check_names(&mut self, place: Place, tls: &PoolTls, endpoints: &[EndpointSettings]) {
+        let is_unix = |endpoint: &&EndpointSettings| matches!(endpoint.address, Address::Unix(_));
+        if let (None, Some(endpoint)) = (&tls.name, endpoints.iter().find(is_unix)) {
+            let message = format!("endpoint `{}` has no name for TLS", endpoint.name);
+            self.problems.error(place, message).help(
+                "add the name that its certificate is for: tls = { name = \"app.internal\" }",
+            );
+        }
+    }
+
+    fn upstream_protocol(
+        &mut self,
+        raw: Option<At<UpstreamWord>>,
+        has_tls: bool,
+    ) -> UpstreamProtocol {
+        let Some(At { place, value }) = raw else {
+            return UpstreamProtocol::default();
+        };
+        match value {
+            UpstreamWord::H1 => UpstreamProtocol::H1,
+            UpstreamWord::H2 => UpstreamProtocol::H2,
+            UpstreamWord::Auto => {
+                if !has_tls {
+                    self.problems
+                        .error(place, "without `tls`, endpoints cannot say what they speak")
+                        .help("write \"h1\" or \"h2\", whichever they speak");
+                }
+                UpstreamProtocol::Auto
+            }
+        }
+    }
+
+    /// A PROXY header is about the one client of a connection.
+    fn upstream_header(
+        &mut self,
+        raw: Option<At<VersionWord>>,
+        protocol: UpstreamProtocol,
+    ) -> Option<ProxyVersion> {
+        let At { place, value } = raw?;
+        if protocol != UpstreamProtocol::H1 {
+            self.problems
+                .error(
+                    place,
+                    "a PROXY header names one client, and a connection of HTTP/2 carries many",
+                )
+                .help("with protocol = \"h1\" each client has connections of its own");
+        }
+        Some(match value {
+            VersionWord::V1 => ProxyVersion::V1,
+            VersionWord::V2 => ProxyVersion::V2,
+        })
     }
 
     fn endpoints(&mut self, raw: At<Vec<At<StringOr<RawEndpoint>>>>) -> Vec<EndpointSettings> {

@@ -16,6 +16,17 @@ use crate::raw::{
 use crate::spanned::{At, OffOr, StringOr, WordOr};
 use crate::{suggest, units};
 
+/// Codes of gRPC after which a call may be repeated: the endpoint did not do it, or not all of it.
+/// The others are answers.
+const GRPC_CODES: &[(&str, u32)] = &[
+    ("grpc-cancelled", 1),
+    ("grpc-deadline-exceeded", 4),
+    ("grpc-resource-exhausted", 8),
+    ("grpc-aborted", 10),
+    ("grpc-internal", 13),
+    ("grpc-unavailable", 14),
+];
+
 impl Compiler<'_> {
     pub(super) fn outlier(&mut self, raw: Option<OffOr<RawOutlier>>) -> OutlierSettings {
         let default = OutlierSettings::default();
@@ -184,16 +195,24 @@ impl Compiler<'_> {
             grpc: 0,
         };
         for At { place, value } in conditions {
-            match (value.as_str(), refusal(&value)) {
-                ("connect", _) => on.connect = true,
-                ("reset", _) => on.reset = true,
-                ("timeout", _) => on.timeout = true,
-                (_, Some(status)) => on.statuses.push(status),
-                (text, None) => {
-                    let help = suggest::similar(text, ["connect", "reset", "timeout"]).map_or_else(
+            let grpc = GRPC_CODES.iter().find(|(word, _)| *word == value);
+            match (value.as_str(), refusal(&value), grpc) {
+                ("connect", ..) => on.connect = true,
+                ("reset", ..) => on.reset = true,
+                ("timeout", ..) => on.timeout = true,
+                (_, Some(status), _) => on.statuses.push(status),
+                (.., Some((_, code))) => on.grpc |= 1 << code,
+                (text, None, None) => {
+                    let codes = GRPC_CODES.iter().map(|(word, _)| *word);
+                    let words = ["connect", "reset", "timeout"].into_iter().chain(codes);
+                    let help = suggest::similar(text, words).map_or_else(
                         || {
-                            "there are `connect`, `reset`, `timeout` and statuses from 400 to 599"
-                                .into()
+                            let codes: Vec<_> = GRPC_CODES.iter().map(|(word, _)| *word).collect();
+                            format!(
+                                "there are `connect`, `reset`, `timeout`, statuses from 400 to \
+                                 599, and `{}`",
+                                codes.join("`, `")
+                            )
                         },
                         |meant| format!("did you mean `{meant}`?"),
                     );

@@ -9,7 +9,7 @@ use super::pool::NamedPool;
 use super::{Compiler, is_token};
 use crate::raw::{RawRoute, RawRouteTimeouts, Trace};
 use crate::spanned::{At, Place};
-use crate::{Route, RouteTimeouts, suggest};
+use crate::{Listener, Route, RouteTimeouts, suggest};
 
 /// What a route matches, and what the checks between routes need.
 struct Matcher {
@@ -237,7 +237,11 @@ impl Compiler<'_> {
     /// path.
     fn fill_tables(&mut self, matchers: &[Matcher], listeners: &mut [NamedListener]) {
         let mut hidden = vec![Hidden::default(); matchers.len()];
-        for NamedListener { listener, .. } in &mut *listeners {
+        // A listener that redirects asks no route.
+        let serves = |named: &&mut NamedListener| named.listener.redirect_to_https.is_none();
+        let mut serving = 0;
+        for NamedListener { listener, .. } in listeners.iter_mut().filter(serves) {
+            serving += 1;
             let named = |matcher: &Matcher| matcher.listener.as_deref() == Some(&*listener.name);
             let (mut own, mut general) = (Vec::new(), Vec::new());
             for (index, matcher) in matchers.iter().enumerate() {
@@ -261,7 +265,7 @@ impl Compiler<'_> {
             let by = &matchers[hidden.by];
             let everywhere = match matcher.listener {
                 Some(_) => 1,
-                None => listeners.len(),
+                None => serving,
             };
             if hidden.times == 0 || hidden.times < everywhere {
                 continue;
@@ -291,6 +295,10 @@ impl Compiler<'_> {
             }
         }
         for NamedListener { listener, place } in listeners {
+            if listener.redirect_to_https.is_some() {
+                self.warn_of_redirected(listener, matchers);
+                continue;
+            }
             let has_route = |matcher: &Matcher| match &matcher.listener {
                 None => true,
                 Some(name) => **name == *listener.name,
@@ -301,6 +309,17 @@ impl Compiler<'_> {
                     .warning(place.clone(), message)
                     .help("every request is answered with 404");
             }
+        }
+    }
+
+    /// A route of a listener that answers every request itself.
+    fn warn_of_redirected(&mut self, listener: &Listener, matchers: &[Matcher]) {
+        let named = |matcher: &&Matcher| matcher.listener.as_deref() == Some(&*listener.name);
+        for matcher in matchers.iter().filter(named) {
+            let message = format!("listener `{}` redirects every request", listener.name);
+            self.problems
+                .warning(matcher.place.clone(), message)
+                .help("this route never matches; leave `listener` out, or `redirect`");
         }
     }
 }

@@ -6,20 +6,31 @@
 //!
 //! Doc comments are shown to users, in editors and as help under a mistake.
 
+mod listener;
 mod pool;
+mod socket;
+mod tls;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::spanned::{At, OffOr, OneOrMany, StringOr, WordOr};
+use crate::spanned::{At, OffOr, StringOr, WordOr};
 
+pub(crate) use listener::{
+    Demand, Https, RawLimits, RawListener, RawListenerTimeouts, RawProxyProtocol,
+};
 pub(crate) use pool::{
     Believe, Concurrency, Fail, KeyWord, PolicyName, RawAdaptive, RawAgent, RawCheck, RawCircuit,
     RawConcurrency, RawEndpoint, RawFeedback, RawHashKey, RawHashing, RawHedge, RawLearn,
     RawLoadProbe, RawOutlier, RawPolicy, RawPool, RawPoolTimeouts, RawQueue, RawRetry,
-    RawSlowStart, RawSticky, RawSuccessRate, StickyMode, Switch,
+    RawSlowStart, RawSticky, RawSuccessRate, StickyMode, Switch, UpstreamWord, VersionWord,
+};
+pub(crate) use socket::{RawListenerSocket, RawPoolSocket};
+pub(crate) use tls::{
+    PolicyWord, RawCertificate, RawClient, RawClientHeaders, RawListenerTls, RawPoolTls,
+    SelfSigned, Sni,
 };
 
 /// The config of Pointsman.
@@ -94,60 +105,6 @@ pub(crate) struct RawLogFile {
 #[schemars(inline)]
 pub(crate) enum LogFormat {
     Json,
-}
-
-/// Addresses that clients connect to, and what clients there must keep to.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawListener {
-    /// Address, or list of addresses: `"0.0.0.0:8080"`, `"[::]:8080"`, `":8080"`,
-    /// `"unix:/run/app.sock"`.
-    pub bind: OneOrMany,
-    /// `"http"`, the default.
-    #[expect(
-        dead_code,
-        reason = "it has one value: that it is this one is all there is to know"
-    )]
-    pub protocol: Option<Protocol>,
-    /// Bounds of a request head.
-    pub limits: Option<At<RawLimits>>,
-    /// How long clients may take.
-    pub timeouts: Option<RawListenerTimeouts>,
-}
-
-/// What is spoken on a listener.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub(crate) enum Protocol {
-    Http,
-}
-
-/// Bounds of a request head.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawLimits {
-    /// Size of a whole head, 1KiB to 64KiB. Default: `"32KiB"`.
-    pub head: Option<At<SizeText>>,
-    /// Number of header fields, 1 to 1000. Default: 100.
-    #[schemars(range(min = 1, max = 1000))]
-    pub fields: Option<u32>,
-    /// Size of the request line, at most that of the head. Default: `"8KiB"`, or that of a smaller
-    /// head.
-    pub line: Option<At<SizeText>>,
-}
-
-/// How long clients may take.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawListenerTimeouts {
-    /// From the first byte of a request to the end of its head. Default: `"10s"`.
-    pub head: Option<At<DurationText>>,
-    /// Between two requests on a connection. Default: `"60s"`.
-    pub idle: Option<At<DurationText>>,
-    /// Without progress of a request body, or of a response that the client reads.
-    /// Default: `"60s"`.
-    pub body: Option<At<DurationText>>,
 }
 
 /// Which requests go to a pool.

@@ -7,7 +7,7 @@ use balance::DEFAULT_POLICY;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{DurationText, SizeText};
+use super::{DurationText, RawPoolSocket, RawPoolTls, SizeText};
 use crate::compile::policies;
 use crate::spanned::{At, OffOr, OneOrMany, StringOr, WordOr};
 
@@ -20,7 +20,17 @@ pub(crate) struct RawPool {
     pub policy: Option<At<WordOr<PolicyName, RawPolicy>>>,
     /// Where requests go: addresses such as `"10.0.0.11:3000"`, or tables.
     pub endpoints: At<Vec<At<StringOr<RawEndpoint>>>>,
-    /// Active checks: `"/path"` (HTTP GET), `"tcp"` (connect; the default), `"off"`, or a table.
+    /// TLS with endpoints: `"on"`, `"off"` (the default), or a table.
+    pub tls: Option<At<WordOr<Switch, RawPoolTls>>>,
+    /// What endpoints speak: `"h1"` (HTTP/1.1, the default), `"h2"`, or `"auto"`, which is what
+    /// they choose by TLS.
+    pub protocol: Option<At<UpstreamWord>>,
+    /// Connections to endpoints begin with a PROXY header: `"v1"` or `"v2"`. Default: they do not.
+    pub proxy_protocol: Option<At<VersionWord>>,
+    /// How connections to endpoints are made.
+    pub socket: Option<RawPoolSocket>,
+    /// Active checks: `"/path"` (HTTP GET), `"grpc"`, `"tcp"` (connect; the default), `"off"`, or
+    /// a table.
     pub check: Option<At<StringOr<RawCheck>>>,
     /// Whom to ask how busy an endpoint is.
     pub agent: Option<At<RawAgent>>,
@@ -54,6 +64,25 @@ pub(crate) struct RawPool {
     /// With less than this share of the endpoints up, health is ignored. Default: `"0%"`, only
     /// when none is up.
     pub panic: Option<At<String>>,
+}
+
+/// What endpoints speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum UpstreamWord {
+    H1,
+    H2,
+    Auto,
+}
+
+/// The version of a PROXY header.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum VersionWord {
+    V1,
+    V2,
 }
 
 /// A policy by its name.
@@ -165,8 +194,11 @@ pub(crate) struct RawEndpoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCheck {
-    /// Path of an HTTP GET. Without `http` and `tcp`, a check is a TCP connect.
+    /// Path of an HTTP GET. Without `http`, `grpc` and `tcp`, a check is a TCP connect.
     pub http: Option<At<String>>,
+    /// Name of a gRPC service, or `""` for the server as a whole, to ask for by
+    /// `grpc.health.v1.Health`.
+    pub grpc: Option<At<String>>,
     /// Host field of the GET. Default: the endpoint's address.
     pub host: Option<At<String>>,
     /// More fields of the GET, by name.
@@ -305,8 +337,8 @@ pub(crate) struct RawRetry {
     /// Extra attempts, 0 to 10. Default: 1.
     #[schemars(range(min = 0, max = 10))]
     pub attempts: Option<u32>,
-    /// What is retried: `"connect"`, `"reset"`, `"timeout"` (all three by default), and statuses
-    /// such as `"502"`.
+    /// What is retried: `"connect"`, `"reset"`, `"timeout"` (all three by default), statuses such
+    /// as `"502"`, and statuses of gRPC such as `"grpc-unavailable"`.
     pub on: Option<Vec<At<String>>>,
     /// For an attempt that may still be repeated elsewhere, from its pick to its response head,
     /// or `"off"` (the default): as long as the last one.

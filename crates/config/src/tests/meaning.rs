@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use balance::{
@@ -11,13 +12,17 @@ use balance::{
     StickyBy, StickySettings, SuccessRateSettings,
 };
 
-use super::{loaded, parse_files, with_basics};
-use crate::{AccessLogSink, Pool, Snapshot, from_flags, load};
+use super::{check_tls, loaded, parse_files, with_basics};
+use crate::{AccessLogSink, Loaded, Pool, Problems, Snapshot, from_flags};
 
 fn snapshot(text: &str) -> Snapshot {
     let loaded = loaded(text);
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     loaded.snapshot
+}
+
+fn load(path: &Path) -> Result<Loaded, Problems> {
+    crate::load(path, &check_tls)
 }
 
 /// The pool of a config with one listener, one pool, and these keys in the pool.

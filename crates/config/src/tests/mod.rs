@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::problem::{Problems, Source};
-use crate::{Contents, Loaded, Outside, parse, text};
+use crate::{Contents, Loaded, Outside, TlsFiles, parse, text};
 
 /// A resolver that knows a few names.
 fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
@@ -36,6 +36,7 @@ fn read(path: &Path) -> io::Result<Contents> {
         Some("/etc/pointsman/secret") => (secret, true),
         Some("/run/open") => (secret, false),
         Some("/run/short") => ("hunter2\n", true),
+        Some(path) if !path.starts_with('/') => (path, path != "open.key"),
         _ => return Err(io::Error::other("no such file")),
     };
     Ok(Contents {
@@ -44,9 +45,29 @@ fn read(path: &Path) -> io::Result<Contents> {
     })
 }
 
+/// Files say what they are by their names: those of a certificate and of its key begin alike.
+fn check_tls(files: TlsFiles<'_>) -> Result<Option<String>, String> {
+    let text = |bytes| str::from_utf8(bytes).expect("it is a name");
+    match files {
+        TlsFiles::Certificate { cert, key } => {
+            let stem = |name| text(name).split('.').next();
+            match (text(cert), stem(cert) == stem(key)) {
+                ("old.pem", true) => Ok(Some("it expires in 3 days".into())),
+                (_, true) => Ok(None),
+                (_, false) => Err("the key belongs to another certificate".into()),
+            }
+        }
+        TlsFiles::Authorities { ca, crl } => match (text(ca), crl.map(text)) {
+            ("empty.pem", _) | (_, Some("empty.pem")) => Err("there is nothing in it".into()),
+            _ => Ok(None),
+        },
+    }
+}
+
 const OUTSIDE: Outside<'static> = Outside {
     resolve: &resolve,
     read: &read,
+    check_tls: &check_tls,
 };
 
 fn parse_text(text: &str) -> Result<Loaded, Problems> {

@@ -26,8 +26,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use config::Outside;
 use observe::{EventFormat, Events};
-use pointsman::{Options, Server};
+use pointsman::{Options, Server, check_tls};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
@@ -84,7 +85,7 @@ pub(crate) fn demo(arguments: &DemoArguments) -> Result<()> {
         events: Events::new(EventFormat::Text, log.clone()),
         admin_extra: switches.router(),
     };
-    let loaded = config::parse("config of the demo", &config, config::Outside::SYSTEM)?;
+    let loaded = config::parse("config of the demo", &config, Outside::system(&check_tls))?;
     let server = Server::start(loaded.snapshot, options)?;
     let listen = server.address("web").context("`web` has no address")?;
     let admin = server.admin_address().context("the admin API is off")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::Outside;
 use observe::{EventFormat, Events};
-use pointsman::{Options, Server};
+use pointsman::{Options, Server, check_tls};
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Client, Endpoint, Peer, Response, get, poll_until};
@@ -141,7 +141,7 @@ impl Setup {
         let text = self.text(directory.path());
         let outside = Outside {
             resolve: &no_names,
-            ..Outside::SYSTEM
+            ..Outside::system(&check_tls)
         };
         let loaded = match config::parse("test.toml", &text, outside) {
             Ok(loaded) => loaded,
