@@ -249,6 +249,13 @@ pub enum CheckKind {
         /// Text that the first 64 KiB of the body must contain.
         body: Option<Box<str>>,
     },
+    /// A call of `grpc.health.v1.Health/Check` must say that a service takes calls.
+    Grpc {
+        /// Name of the service; empty for the endpoint as a whole.
+        service: Box<str>,
+        /// Whom the call is for; the endpoint's address when absent.
+        host: Option<Box<str>>,
+    },
 }
 
 /// An inclusive range of status codes, `200-399` or `200`.

@@ -97,7 +97,7 @@ impl Ejection {
             _ if check.port.is_some() => false,
             CheckKind::Off => false,
             CheckKind::Tcp => self.connect_only,
-            CheckKind::TcpExpect { .. } | CheckKind::Http { .. } => true,
+            CheckKind::TcpExpect { .. } | CheckKind::Http { .. } | CheckKind::Grpc { .. } => true,
         }
     }
 }

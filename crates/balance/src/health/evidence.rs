@@ -63,6 +63,14 @@ pub enum ProbeFailure {
     Reset,
     /// An HTTP status that is not expected.
     Status(u16),
+    /// A call ended with a code of gRPC other than `ok`: its word.
+    Grpc(&'static str),
+    /// A service says of itself that it does not take calls, by this word.
+    NotServing(&'static str),
+    /// No TLS: no handshake, or a certificate that is not one to believe.
+    Tls,
+    /// HTTP/2 was not agreed on by TLS.
+    NoHttp2,
     /// The answer was not HTTP.
     Garbage,
     /// The answer lacks what the check looks for in it.
@@ -195,6 +203,10 @@ impl fmt::Display for ProbeFailure {
             Self::Timeout => f.write_str("timed out"),
             Self::Reset => f.write_str("connection reset"),
             Self::Status(status) => write!(f, "unexpected status {status}"),
+            Self::Grpc(word) => write!(f, "gRPC status {word}"),
+            Self::NotServing(word) => write!(f, "the service says {word}"),
+            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::NoHttp2 => f.write_str("the endpoint does not speak HTTP/2"),
             Self::Garbage => f.write_str("answer is not HTTP"),
             Self::Content => f.write_str("answer lacks what is expected"),
             Self::Other => f.write_str("system error"),
