@@ -117,7 +117,8 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
         // The head is not whole: its fields point into bytes that are not there.
         request.clear();
     }
-    let record = Record::begin(worker, client, consumed_before, std::mem::take(attempts));
+    let attempts_before = std::mem::take(attempts);
+    let record = Record::begin(worker, client, request, consumed_before, attempts_before);
     let mut exchange = Exchange {
         worker,
         client,
@@ -268,7 +269,8 @@ impl Exchange<'_> {
     fn recognize(&mut self, index: usize) {
         let plan = &self.worker.plan;
         let pool = &plan.pools[index];
-        let (request, client) = (&*self.request, &self.client.address);
+        let request = &*self.request;
+        let client = self.record.identity.client(&self.client.address);
         let key = pool.key().and_then(|key| key::of(key, request, client));
         self.key = key.map(hash_key);
         let now = self.record.time;
@@ -301,8 +303,9 @@ impl Exchange<'_> {
         let plan = &self.worker.plan;
         let (stickiness, pool) = (&plan.stickiness, &plan.pools[route.pool]);
         stickiness.learn(pool, self.response, endpoint);
+        let (time, is_https) = (self.record.time, self.record.identity.is_https);
         let mut random = self.worker.random.borrow_mut();
-        stickiness.cookie(pool, &self.visit, endpoint, self.record.time, &mut random)
+        stickiness.cookie(pool, &self.visit, endpoint, time, is_https, &mut random)
     }
 
     fn write_own_request_head(&mut self, route: &Route) {
@@ -314,13 +317,18 @@ impl Exchange<'_> {
     /// What the endpoint is told.
     pub(crate) fn write_request_head(&self, route: &Route, out: &mut Vec<u8>) {
         let plan = &self.worker.plan;
+        let tls = plan.snapshot.listeners[self.client.listener].tls.as_ref();
         let extras = RequestExtras {
-            client: &self.client.address,
+            peer: &self.client.address,
+            identity: &self.record.identity,
             request_id: self.record.request_id.as_bytes(),
             pseudonym: &plan.pseudonym,
             pool: &plan.pools[route.pool].settings.name,
             max_forwards: self.max_forwards,
             own_cookie: sticky::own_cookie(&plan.pools[route.pool]),
+            certificate_fields: tls.and_then(|tls| Some(&tls.client.as_ref()?.headers)),
+            certificate: self.client.stream.tls().and_then(|tls| tls.client.as_ref()),
+            websocket_key: None,
         };
         write_request_head(self.request, &extras, out);
     }
@@ -396,6 +404,10 @@ impl Exchange<'_> {
             request_id: record.request_id.as_bytes(),
             is_fail_open: record.is_fail_open(),
             set_cookie: set_cookie.as_deref(),
+            hsts_seconds: worker.plan.snapshot.listeners[client.listener]
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.hsts_seconds),
         };
         write_response_head(response, &extras, down.head());
         record.status = Some(response.status);

@@ -10,6 +10,8 @@ use crate::attempt::outcome_of;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::feedback;
+use crate::identity::Identity;
+use crate::request_id::RequestId;
 use crate::worker::Worker;
 
 /// How an attempt ended. Its word stands in the access log and in metrics.
@@ -142,6 +144,7 @@ pub(crate) struct Record {
     /// When the head had arrived; set by [`Record::begin`].
     pub(crate) began: Instant,
     pub(crate) time: SystemTime,
+    pub(crate) identity: Identity,
     pub(crate) request_id: RequestId,
     pub(crate) route: Option<usize>,
     pub(crate) pool: Option<usize>,
@@ -158,44 +161,27 @@ pub(crate) struct Record {
     bytes_sent_before: u64,
 }
 
-/// A request id (UUIDv7, RFC 9562 §5.7): unique, and sorted by time.
-pub(crate) struct RequestId([u8; 36]);
-
-impl RequestId {
-    fn new(time: SystemTime, random: &mut fastrand::Rng) -> Self {
-        let milliseconds = time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
-        let noise = (u128::from(random.u64(..)) << 64 | u128::from(random.u64(..))).to_ne_bytes();
-        let noise = noise.first_chunk().expect("16 bytes hold 10");
-        let id = uuid::Builder::from_unix_timestamp_millis(milliseconds, noise).into_uuid();
-        let mut text = [0; 36];
-        id.hyphenated().encode_lower(&mut text);
-        Self(text)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
 impl Record {
     /// A record for a request whose head has just arrived. `attempts` is memory to use.
     pub(crate) fn begin(
         worker: &Worker,
         client: &Client,
+        request: &RequestHead,
         bytes_consumed_before: u64,
         attempts: Vec<AttemptRecord>,
     ) -> Self {
         let time = SystemTime::now();
+        let trusted = &worker.plan.snapshot.listeners[client.listener].trusted_proxies;
+        let is_https = client.stream.tls().is_some();
+        let identity = Identity::of(request, &client.address, is_https, trusted);
+        let request_id = identity
+            .request_id(request)
+            .unwrap_or_else(|| RequestId::new(time, &mut worker.random.borrow_mut()));
         Self {
             began: Instant::now(),
             time,
-            request_id: RequestId::new(time, &mut worker.random.borrow_mut()),
+            identity,
+            request_id,
             route: None,
             pool: None,
             attempts,
@@ -436,7 +422,7 @@ impl Record {
         Entry {
             time: self.time,
             request_id: Some(self.request_id.as_bytes()),
-            client: client.address.as_str(),
+            client: self.identity.client(&client.address).as_str(),
             listener: &snapshot.listeners[client.listener].name,
             method: has_head.then(|| request.text(request.method_text)),
             host: has_head.then(|| request.text(request.authority)),

@@ -113,13 +113,14 @@ impl Stickiness {
     }
 
     /// The value of the `Set-Cookie` field that tells the client of its session at `endpoint`, if
-    /// it does not know yet.
+    /// it does not know yet. What came by TLS is to come back by TLS only.
     pub(crate) fn cookie(
         &self,
         pool: &Pool,
         visit: &Visit,
         endpoint: usize,
         now: SystemTime,
+        is_https: bool,
         random: &mut Rng,
     ) -> Option<String> {
         let name = own_cookie(pool)?;
@@ -136,7 +137,10 @@ impl Stickiness {
         };
         let text = self.seal.as_ref()?.close(token, &pool.settings.name);
         let value = str::from_utf8(&text).expect("base64 is ASCII");
-        Some(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax"))
+        let secure = if is_https { "; Secure" } else { "" };
+        Some(format!(
+            "{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        ))
     }
 
     /// Remembers the session that the endpoint set in its response, if it set one.
@@ -250,7 +254,7 @@ mod tests {
     /// The cookie for a client of endpoint `index`, as a field of its next request.
     fn cookie(stickiness: &Stickiness, pool: &Pool, index: usize, now: SystemTime) -> String {
         let visit = Visit::default();
-        let set = stickiness.cookie(pool, &visit, index, now, &mut Rng::with_seed(1));
+        let set = stickiness.cookie(pool, &visit, index, now, false, &mut Rng::with_seed(1));
         let set = set.expect("a new client gets a cookie");
         format!("Cookie: {}\r\n", set.split(';').next().unwrap())
     }
@@ -274,7 +278,7 @@ mod tests {
             let visit = visit(&stickiness, &pool, &field, now + age);
             assert_eq!(owner(&visit), is_known.then_some(1), "{age:?}");
             let random = &mut Rng::with_seed(1);
-            let again = stickiness.cookie(&pool, &visit, 1, now + age, random);
+            let again = stickiness.cookie(&pool, &visit, 1, now + age, false, random);
             assert_eq!(again.is_some(), is_renewed, "{age:?}");
         }
     }
@@ -303,7 +307,8 @@ mod tests {
         let visit = visit(&stickiness, &after, &field, now);
         let session = visit.session.expect("we gave it out");
         assert_eq!(session.owner, None);
-        let set = stickiness.cookie(&after, &visit, 0, now, &mut Rng::with_seed(7));
-        assert!(set.is_some(), "it has to hear of its new endpoint");
+        let set = stickiness.cookie(&after, &visit, 0, now, true, &mut Rng::with_seed(7));
+        let set = set.expect("it has to hear of its new endpoint");
+        assert!(set.ends_with("; SameSite=Lax; Secure"), "{set}");
     }
 }
