@@ -78,7 +78,8 @@ impl<'a> Walk<'a> {
             }
             DeValue::Array(array) => DeValue::Array(self.array(form, array)?),
             DeValue::String(text) => {
-                self.check_choice(form, &text, &place)?;
+                let has_table = forms.iter().any(|form| fits(form, "object"));
+                self.check_choice(form, &text, &place, has_table)?;
                 DeValue::String(text)
             }
             DeValue::Integer(integer) => {
@@ -210,9 +211,26 @@ impl<'a> Walk<'a> {
         if expected.contains(&"a string") && matches!(kind, "integer" | "number") {
             problem.help("write it in quotes");
         }
+        if let DeValue::Boolean(value) = value {
+            let word = if *value { "on" } else { "off" };
+            let is_choice = |form: &&Value| {
+                let choices = form.get("enum").and_then(Value::as_array);
+                choices.is_some_and(|choices| choices.iter().any(|choice| choice == word))
+            };
+            if forms.iter().any(is_choice) {
+                problem.help(format!("write \"{word}\""));
+            }
+        }
     }
 
-    fn check_choice(&mut self, form: &Value, text: &str, place: &Place) -> Option<()> {
+    /// `has_table`: a table may stand here too.
+    fn check_choice(
+        &mut self,
+        form: &Value,
+        text: &str,
+        place: &Place,
+        has_table: bool,
+    ) -> Option<()> {
         let Some(choices) = form.get("enum").and_then(Value::as_array) else {
             return Some(());
         };
@@ -228,7 +246,13 @@ impl<'a> Walk<'a> {
             let key = path.rsplit('.').next().unwrap_or_default();
             let message = format!("`{text}` is no value of `{key}`");
             let problem = self.problems.error(place.clone(), message);
-            problem.help = suggest::help(text, choices);
+            problem.help = suggest::help(text, choices.clone());
+            if has_table && suggest::similar(text, choices).is_none() {
+                problem
+                    .help
+                    .iter_mut()
+                    .for_each(|help| *help += " or a table");
+            }
         }
         None
     }

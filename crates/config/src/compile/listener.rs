@@ -193,7 +193,8 @@ impl Compiler<'_> {
         let first = streams_place
             .or(place(&stream_window))
             .or(connection_place.clone());
-        if let (false, Some(place)) = (http2, first) {
+        // With errors, what would switch it on may be what is broken.
+        if let (false, Some(place)) = (http2 || self.problems.has_errors(), first) {
             self.problems
                 .warning(place, "nobody speaks HTTP/2 to this listener")
                 .help(

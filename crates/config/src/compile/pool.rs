@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ::balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings};
+use ::balance::{
+    Address, Check, CheckKind, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings,
+};
 
 use super::{Compiler, address, resilience};
 use crate::raw::{Fail, RawEndpoint, RawPool, RawPoolTimeouts, UpstreamWord, VersionWord};
@@ -44,6 +46,7 @@ impl Compiler<'_> {
         self.check_name("a pool", &name);
         let ports = ports(&raw);
         let cookie = cookie(&raw);
+        let check_place = raw.check.as_ref().map(|check| check.place.clone());
         let settings = PoolSettings {
             name: name.value.into(),
             policy: self.policy(raw.policy),
@@ -72,6 +75,7 @@ impl Compiler<'_> {
             self.check_names(place, tls, &endpoints);
         }
         let protocol = self.upstream_protocol(raw.protocol, tls.is_some());
+        self.warn_of_calls(check_place, &settings.check, protocol);
         NamedPool {
             pool: Pool {
                 settings,
@@ -111,6 +115,23 @@ impl Compiler<'_> {
             self.problems.error(place, message).help(
                 "add the name that its certificate is for: tls = { name = \"app.internal\" }",
             );
+        }
+    }
+
+    /// Endpoints that are asked by gRPC are there for gRPC, which is HTTP/2.
+    fn warn_of_calls(&mut self, place: Option<Place>, check: &Check, protocol: UpstreamProtocol) {
+        let is_call = matches!(check.kind, CheckKind::Grpc { .. });
+        if is_call
+            && check.port.is_none()
+            && protocol == UpstreamProtocol::H1
+            && !self.problems.has_errors()
+        {
+            self.problems
+                .warning(
+                    place,
+                    "gRPC is HTTP/2, and requests of this pool are HTTP/1.1",
+                )
+                .help("add protocol = \"h2\"");
         }
     }
 

@@ -204,18 +204,16 @@ impl Compiler<'_> {
                 (.., Some((_, code))) => on.grpc |= 1 << code,
                 (text, None, None) => {
                     let codes = GRPC_CODES.iter().map(|(word, _)| *word);
-                    let words = ["connect", "reset", "timeout"].into_iter().chain(codes);
-                    let help = suggest::similar(text, words).map_or_else(
-                        || {
-                            let codes: Vec<_> = GRPC_CODES.iter().map(|(word, _)| *word).collect();
-                            format!(
-                                "there are `connect`, `reset`, `timeout`, statuses from 400 to \
-                                 599, and `{}`",
-                                codes.join("`, `")
-                            )
-                        },
-                        |meant| format!("did you mean `{meant}`?"),
-                    );
+                    let words = ["connect", "reset", "timeout"]
+                        .into_iter()
+                        .chain(codes.clone());
+                    let help = match suggest::similar(text, words) {
+                        Some(meant) => format!("did you mean `{meant}`?"),
+                        None => format!(
+                            "there are `connect`, `reset`, `timeout`, statuses from 400 to 599, and `{}`",
+                            codes.collect::<Vec<_>>().join("`, `")
+                        ),
+                    };
                     self.problems
                         .error(place, format!("`{text}` is no reason for a retry"))
                         .help(help);

@@ -504,8 +504,6 @@ fn what_comes_in_a_later_version_is_said_to() {
     assert_snapshot!(mistakes(r#"
 [listeners.web]
 bind = ":8080"
-tls = "self-signed"
-h2c = true
 
 [listeners.database]
 bind = ":5432"
@@ -514,56 +512,22 @@ pool = "app"
 
 [pools.app]
 endpoints = ["10.0.0.1:80"]
-protocol = "h2"
-tls = { ca = "ca.pem" }
 "#), @r##"
-    error: `tls` is not supported in this version
-     --> pointsman.toml:4:1
-      |
-    4 | tls = "self-signed"
-      | ^^^
-      |
-      = help: terminate TLS in front of it
-
-    error: `h2c` is not supported in this version
-     --> pointsman.toml:5:1
-      |
-    5 | h2c = true
-      | ^^^
-      |
-      = help: clients speak HTTP/1.1
-
     error: `tcp` is not supported in this version
-     --> pointsman.toml:9:12
+     --> pointsman.toml:7:12
       |
-    9 | protocol = "tcp"
+    7 | protocol = "tcp"
       |            ^^^^^
       |
       = help: there is `http` only
 
     error: `pool` is not supported in this version
-      --> pointsman.toml:10:1
-       |
-    10 | pool = "app"
-       | ^^^^
-       |
-       = help: it belongs to TCP listeners; a route leads to a pool
-
-    error: `protocol` is not supported in this version
-      --> pointsman.toml:14:1
-       |
-    14 | protocol = "h2"
-       | ^^^^^^^^
-       |
-       = help: endpoints are spoken to in HTTP/1.1
-
-    error: `tls` is not supported in this version
-      --> pointsman.toml:15:1
-       |
-    15 | tls = { ca = "ca.pem" }
-       | ^^^
-       |
-       = help: endpoints are spoken to in plain HTTP
+     --> pointsman.toml:8:1
+      |
+    8 | pool = "app"
+      | ^^^^
+      |
+      = help: it belongs to TCP listeners; a route leads to a pool
     "##);
 }
 
@@ -601,7 +565,7 @@ check = { http = "/", expect = 200 }
     5 | check = "healthz"
       |         ^^^^^^^^^
       |
-      = help: there are "/path", "tcp", "off" and a table
+      = help: there are "/path", "grpc", "tcp", "off" and a table
 
     error: `of` is no check
      --> pointsman.toml:8:9
@@ -726,7 +690,7 @@ drain = "never"
     6 | retry = { on = ["connection", "200"], body = "1GiB" }
       |                               ^^^^^
       |
-      = help: there are `connect`, `reset`, `timeout` and statuses from 400 to 599
+      = help: there are `connect`, `reset`, `timeout`, statuses from 400 to 599, and `grpc-cancelled`, `grpc-deadline-exceeded`, `grpc-resource-exhausted`, `grpc-aborted`, `grpc-internal`, `grpc-unavailable`
 
     error: `1GiB` is out of range, 0B to 64MiB
      --> pointsman.toml:6:46
@@ -1054,7 +1018,7 @@ agent = { http = "/load", tcp = "", port = 65536 }
       |
       = help: add [[routes]] with pool = "…" for each pool
 
-    error: a check is either `http` or `tcp`
+    error: a check is one of `http`, `grpc` and `tcp`
      --> pointsman.toml:5:31
       |
     5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }

@@ -4,6 +4,7 @@ mod docs;
 mod meaning;
 mod mistakes;
 mod robustness;
+mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use std::path::Path;
 use crate::problem::{Problems, Source};
 use crate::{Contents, Loaded, Outside, TlsFiles, parse, text};
 
-/// A resolver that knows a few names.
+/// A resolver that knows a few names, in upper and lower case.
 fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = host_and_port.split_once(':').expect("a host and a port");
-    let ips: &[&str] = match host {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let ips: &[&str] = match host.as_str() {
         "one.internal" => &["10.0.1.1"],
         "two.internal" => &["10.0.2.1", "10.0.2.2", "10.0.2.1"],
         "both.internal" => &["::1", "10.0.3.1", "fd00::1", "10.0.3.2"],
@@ -29,14 +31,17 @@ fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
-/// A file that has a secret, one that everybody knows, one that has none, and no others.
+/// A file that has a secret, one that everybody knows, one that has none, and those of
+/// certificates, which have their own names in them.
 fn read(path: &Path) -> io::Result<Contents> {
     let secret = "correct horse battery staple, twice over\n";
     let (text, is_private) = match path.to_str() {
         Some("/etc/pointsman/secret") => (secret, true),
         Some("/run/open") => (secret, false),
         Some("/run/short") => ("hunter2\n", true),
-        Some(path) if !path.starts_with('/') => (path, path != "open.key"),
+        Some(path) if path.ends_with(".pem") || path.ends_with(".key") => {
+            (path, path != "open.key")
+        }
         _ => return Err(io::Error::other("no such file")),
     };
     Ok(Contents {

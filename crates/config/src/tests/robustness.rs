@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::{parse_files, parse_text};
-use crate::{Loaded, Problems};
+use crate::{Certificates, Loaded, Problems, UpstreamProtocol};
 
 const VALID: &str = r#"
 workers = 4
@@ -16,11 +16,35 @@ secret = { file = "/etc/pointsman/secret" }
 
 [listeners.web]
 bind = ["0.0.0.0:8080", "unix:/run/app.sock"]
-limits = { head = "32KiB", fields = 100 }
+limits = { head = "32KiB", fields = 100, streams = 100, stream_window = "64KiB" }
+h2c = true
+proxy_protocol = { from = ["10.0.0.0/8"], header = "optional" }
+trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
+socket = { interface = "eth0", backlog = 4096, fast_open = 256, keep_alive = "60s" }
+
+[listeners.plain]
+bind = "[::]:8081"
+redirect = { https = 8443 }
+socket = { dual_stack = true, nodelay = true, user_timeout = "off" }
+
+[listeners.secure]
+bind = "0.0.0.0:8443"
+http2 = "on"
+proxy_protocol = "10.0.0.0/8"
+
+[listeners.secure.tls]
+certificates = [{ cert = "shop.pem", key = "shop.key" }]
+policy = "modern"
+sni = "strict"
+hsts = "365d"
+client = { ca = "ca.pem", crl = "crl.pem", certificate = "optional", headers = { san = "x-san" } }
 
 [pools.app]
 policy = "least_request"
 endpoints = ["10.0.0.11:3000", { address = "two.internal:3000", weight = 2 }]
+tls = { ca = "ca.pem", name = "app.internal", cert = "own.pem", key = "own.key", verify = "on" }
+protocol = "auto"
+socket = { source = "10.0.0.5", interface = "eth1", fast_open = true }
 check = { http = "/healthz", expect = ["200", "300-399"], interval = "2s" }
 outlier = { ejected_max = "50%" }
 retry = { attempts = 1, on = ["connect", "502"], body = "64KiB" }
@@ -38,6 +62,8 @@ panic = "50%"
 [pools.cache]
 policy = { maglev = { key = { header = "x-user" }, bounded_load = 1.25 } }
 endpoints = [{ address = "10.0.0.21:3000", tier = 1, zone = "eu-1a" }]
+tls = "off"
+proxy_protocol = "v2"
 check = { tcp = { send = "PING", expect = "PONG" }, port = 81 }
 sticky = { learn = { cookie = "owner" } }
 
@@ -70,6 +96,15 @@ fn check(result: Result<Loaded, Problems>) {
     for listener in &snapshot.listeners {
         assert!(!listener.bind.is_empty());
         assert!(listener.limits.line_bytes <= listener.limits.head_bytes);
+        let http2 = &listener.http2_limits;
+        assert!(http2.streams > 0 && http2.stream_window <= http2.connection_window);
+        assert!(http2.connection_window >= 64 << 10);
+        if let Some(tls) = &listener.tls {
+            assert!(!matches!(&tls.certificates, Certificates::Files(list) if list.is_empty()));
+            assert!(tls.strict_sni || tls.client.is_none());
+            assert!(listener.redirect_to_https.is_none());
+        }
+        assert!(!matches!(&listener.proxy_protocol, Some(header) if header.from.is_empty()));
     }
     for pool in &snapshot.pools {
         let names: HashSet<_> = pool
@@ -79,6 +114,7 @@ fn check(result: Result<Loaded, Problems>) {
             .collect();
         assert!(!names.is_empty());
         assert_eq!(names.len(), pool.endpoints.len());
+        assert!(pool.proxy_protocol.is_none() || pool.protocol == UpstreamProtocol::H1);
     }
     for route in &snapshot.routes {
         assert!(route.pool < snapshot.pools.len());
