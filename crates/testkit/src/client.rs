@@ -1,13 +1,17 @@
 //! A scripted client: sends bytes as they are, reads responses.
 
 use std::io::{self, Write};
-use std::net::Shutdown;
 use std::time::Duration;
+
+use rustls::StreamOwned;
+use socket2::Socket;
 
 use crate::filler::filler_pieces;
 use crate::http::{Body, End, Head, Response, latin1, read_head};
 use crate::peer::Peer;
 use crate::source::Source;
+use crate::tls::{Handshake, TlsClient};
+use crate::transport::Transport;
 
 /// A connection to the proxy. Every operation has a time-out, 5 s unless set, and panics with
 /// what it waited for.
@@ -25,6 +29,8 @@ pub enum ReadError {
     Cut,
     /// The connection was reset.
     Reset,
+    /// The stream was reset, with this code. HTTP/2 only.
+    StreamReset(u32),
     /// Nothing came in time.
     TimedOut,
     /// It breaks a rule, in words.
@@ -53,7 +59,7 @@ impl Client {
     #[track_caller]
     pub fn connect_narrow(to: impl Into<Peer>) -> Self {
         let client = Self::connect(to);
-        let socket = &client.source.socket;
+        let socket = client.source.transport.socket();
         socket
             .set_recv_buffer_size(NARROW_BYTES)
             .expect("a buffer size can be asked for");
@@ -63,17 +69,54 @@ impl Client {
     /// Connects, or says why not.
     pub fn try_connect(to: &Peer) -> io::Result<Self> {
         let socket = to.connect(TIMEOUT)?;
+        Ok(Self::over(Transport::Plain(socket)))
+    }
+
+    /// Connects and speaks TLS.
+    #[track_caller]
+    pub fn connect_tls(to: impl Into<Peer>, tls: &TlsClient) -> Self {
+        let peer = to.into();
+        match Self::try_connect_tls(&peer, tls) {
+            Ok(client) => client,
+            Err(error) => panic!("no TLS with {peer}: {error}"),
+        }
+    }
+
+    /// Connects and speaks TLS, or says why not.
+    pub fn try_connect_tls(to: &Peer, tls: &TlsClient) -> io::Result<Self> {
+        let socket = to.connect(TIMEOUT)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        let connection = tls.connect(&socket)?;
+        let stream = StreamOwned::new(connection, socket);
+        Ok(Self::over(Transport::Client(Box::new(stream))))
+    }
+
+    /// What the TLS handshake came to; panics without TLS.
+    #[track_caller]
+    pub fn handshake(&self) -> Handshake {
+        match &self.source.transport {
+            Transport::Client(stream) => Handshake::of(&stream.conn, None),
+            _ => panic!("there is no TLS on this connection"),
+        }
+    }
+
+    /// The same reads and writes on a connection from the proxy.
+    pub(crate) fn accepted(socket: Socket) -> Self {
+        Self::over(Transport::Plain(socket))
+    }
+
+    fn over(transport: Transport) -> Self {
         let mut client = Self {
-            source: Source::new(socket, None),
+            source: Source::new(transport, None),
             timeout: TIMEOUT,
         };
         client.set_timeout(TIMEOUT);
-        Ok(client)
+        client
     }
 
     /// Changes the time-out of each read and write.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        let socket = &self.source.socket;
+        let socket = self.source.transport.socket();
         socket
             .set_read_timeout(Some(timeout))
             .and_then(|()| socket.set_write_timeout(Some(timeout)))
@@ -83,7 +126,7 @@ impl Client {
 
     /// The address of this side; panics over a Unix socket.
     pub fn local_address(&self) -> std::net::SocketAddr {
-        let address = self.source.socket.local_addr().ok();
+        let address = self.source.transport.socket().local_addr().ok();
         address
             .and_then(|address| address.as_socket())
             .expect("connected over TCP")
@@ -99,7 +142,8 @@ impl Client {
 
     /// Sends bytes, or says why not: the proxy may close first.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.source.socket.write_all(bytes.as_ref())
+        self.source.transport.write_all(bytes.as_ref())?;
+        self.source.transport.flush()
     }
 
     /// Sends bytes, each piece of at most `piece` bytes by a write of its own.
@@ -120,12 +164,16 @@ impl Client {
     /// Says that nothing more will be sent.
     pub fn finish(&mut self) {
         // Fails only on a connection that is over, which the next read reports.
-        let _ = self.source.socket.shutdown(Shutdown::Write);
+        let _ = self.source.transport.finish();
     }
 
     /// Ends the connection by a reset.
     pub fn reset(self) {
-        let linger = self.source.socket.set_linger(Some(Duration::ZERO));
+        let linger = self
+            .source
+            .transport
+            .socket()
+            .set_linger(Some(Duration::ZERO));
         linger.expect("lingering can be set on any socket");
     }
 
@@ -216,6 +264,24 @@ impl Client {
         let taken = self.source.pending()[..bytes].to_vec();
         self.source.consume(bytes);
         taken
+    }
+
+    /// Reads exactly `bytes` bytes; `None` if the connection ended before the first.
+    pub(crate) fn try_read_exact(&mut self, bytes: usize) -> Result<Option<Vec<u8>>, ReadError> {
+        while self.source.pending().len() < bytes {
+            match self.source.fill() {
+                Ok(0) if self.source.pending().is_empty() => return Ok(None),
+                Ok(0) => return Err(ReadError::Cut),
+                Ok(_) => {}
+                Err(error) if End::from_io(&error) == End::TimedOut => {
+                    return Err(ReadError::TimedOut);
+                }
+                Err(_) => return Err(ReadError::Reset),
+            }
+        }
+        let taken = self.source.pending()[..bytes].to_vec();
+        self.source.consume(bytes);
+        Ok(Some(taken))
     }
 
     /// Reads until the proxy ends the connection, by close or reset; returns what came before.

@@ -8,14 +8,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::StreamOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::ID_FIELD;
 use crate::http::{Body, Head};
+use crate::http2;
 use crate::peer::Peer;
 use crate::record::Received;
 use crate::script::{Reply, Request, Script, Step};
 use crate::serve::serve;
+use crate::tls::{self, Handshake, TlsServer};
+use crate::transport::Transport;
 
 /// A scripted server on a port of 127.0.0.1, or on a Unix socket. A thread for each connection.
 ///
@@ -36,9 +40,25 @@ struct Acceptor {
     thread: JoinHandle<()>,
 }
 
+/// What an endpoint speaks; HTTP/1.1 in the clear by default.
+#[derive(Debug, Clone, Default)]
+pub struct Protocol {
+    tls: Option<TlsServer>,
+    http2: Option<Http2>,
+}
+
+/// What an endpoint tells of itself by HTTP/2's SETTINGS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Http2 {
+    pub(crate) streams_max: Option<u32>,
+    pub(crate) stream_window: u32,
+    pub(crate) allows_connect: bool,
+}
+
 /// What the endpoint and the threads of its connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    protocol: Protocol,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -57,6 +77,60 @@ struct State {
     /// What each connection received, up to a bound.
     bytes: Vec<Vec<u8>>,
     faults: Vec<String>,
+    handshakes: Vec<Result<Handshake, String>>,
+}
+
+impl Protocol {
+    /// HTTP/1.1 in the clear.
+    pub fn h1() -> Self {
+        Self::default()
+    }
+
+    /// HTTP/2 with prior knowledge.
+    pub fn h2() -> Self {
+        let http2 = Http2 {
+            streams_max: None,
+            stream_window: 1024 * 1024,
+            allows_connect: false,
+        };
+        Self {
+            tls: None,
+            http2: Some(http2),
+        }
+    }
+
+    /// The same inside TLS, agreed on by ALPN.
+    #[must_use]
+    pub fn over(mut self, tls: &TlsServer) -> Self {
+        self.tls = Some(tls.clone());
+        self
+    }
+
+    /// Allows so many streams at once on an HTTP/2 connection.
+    #[must_use]
+    pub fn streams_max(mut self, streams: u32) -> Self {
+        self.http2_mut().streams_max = Some(streams);
+        self
+    }
+
+    /// Takes so many bytes of an HTTP/2 stream before they are read.
+    #[must_use]
+    pub fn stream_window(mut self, bytes: u32) -> Self {
+        self.http2_mut().stream_window = bytes;
+        self
+    }
+
+    /// Allows extended CONNECT (RFC 8441).
+    #[must_use]
+    pub fn extended_connect(mut self) -> Self {
+        self.http2_mut().allows_connect = true;
+        self
+    }
+
+    #[track_caller]
+    fn http2_mut(&mut self) -> &mut Http2 {
+        self.http2.as_mut().expect("HTTP/2 has this setting")
+    }
 }
 
 impl Endpoint {
@@ -65,15 +139,27 @@ impl Endpoint {
         Self::with_script(Script::new(on_request))
     }
 
+    /// An endpoint on 127.0.0.1 that speaks `protocol` and answers by `on_request`.
+    pub fn speaking(
+        protocol: Protocol,
+        on_request: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::on_loopback(protocol, Script::new(on_request))
+    }
+
     /// An endpoint on 127.0.0.1.
     pub fn with_script(script: Script) -> Self {
+        Self::on_loopback(Protocol::h1(), script)
+    }
+
+    fn on_loopback(protocol: Protocol, script: Script) -> Self {
         let port = tcp_socket(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = port
             .local_addr()
             .ok()
             .and_then(|address| address.as_socket())
             .expect("a bound TCP socket has an address");
-        Self::listening(Peer::Tcp(address), Some(port), script)
+        Self::listening(Peer::Tcp(address), Some(port), protocol, script)
     }
 
     /// An endpoint on a Unix socket at `path`, which must not exist.
@@ -81,12 +167,13 @@ impl Endpoint {
         path: &Path,
         on_request: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::listening(Peer::Unix(path.to_owned()), None, Script::new(on_request))
+        let script = Script::new(on_request);
+        Self::listening(Peer::Unix(path.to_owned()), None, Protocol::h1(), script)
     }
 
-    fn listening(peer: Peer, port: Option<Socket>, script: Script) -> Self {
+    fn listening(peer: Peer, port: Option<Socket>, protocol: Protocol, script: Script) -> Self {
         let endpoint = Self {
-            shared: Arc::new(Shared::new(script)),
+            shared: Arc::new(Shared::new(protocol, script)),
             peer,
             _port: port,
             acceptor: Mutex::new(None),
@@ -215,6 +302,11 @@ impl Endpoint {
         self.shared.lock().in_flight_max
     }
 
+    /// What each TLS handshake came to so far, or why there was none.
+    pub fn handshakes(&self) -> Vec<Result<Handshake, String>> {
+        self.shared.lock().handshakes.clone()
+    }
+
     /// What was wrong with requests, in words. Whoever takes it has dealt with it.
     pub fn take_faults(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.lock().faults)
@@ -240,8 +332,9 @@ impl Drop for Endpoint {
 }
 
 impl Shared {
-    fn new(script: Script) -> Self {
+    fn new(protocol: Protocol, script: Script) -> Self {
         Self {
+            protocol,
             state: Mutex::new(State {
                 script,
                 stopped: false,
@@ -253,6 +346,7 @@ impl Shared {
                 requests: Vec::new(),
                 bytes: Vec::new(),
                 faults: Vec::new(),
+                handshakes: Vec::new(),
             }),
             changed: Condvar::new(),
         }
@@ -310,12 +404,36 @@ impl Shared {
             head,
             connection,
             body: None,
+            cancelled: None,
+            sent: 0,
         });
         state.requests.len() - 1
     }
 
     pub(crate) fn record_body(&self, request: usize, body: Body) {
         self.lock().requests[request].body = Some(body);
+    }
+
+    pub(crate) fn record_cancel(&self, request: usize, code: u32) {
+        self.lock().requests[request].cancelled = Some(code);
+    }
+
+    pub(crate) fn record_sent(&self, request: usize, bytes: u64) {
+        self.lock().requests[request].sent += bytes;
+    }
+
+    pub(crate) fn record_handshake(&self, handshake: Result<Handshake, String>) {
+        self.lock().handshakes.push(handshake);
+    }
+
+    /// The connection that `request` came on will end by a reset.
+    pub(crate) fn abort(&self, request: usize) {
+        let mut state = self.lock();
+        let connection = state.requests[request].connection;
+        if let Some(socket) = state.sockets.remove(&connection) {
+            // Fails only on a connection that is over.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
     }
 
     pub(crate) fn end_request(&self) {
@@ -344,9 +462,32 @@ fn accept(shared: &Arc<Shared>, listener: &Socket) {
         state.bytes.push(Vec::new());
         state.sockets.insert(connection, handle);
         let serving = Arc::clone(shared);
-        let thread = std::thread::spawn(move || serve(&serving, socket, connection));
+        let thread = std::thread::spawn(move || speak(&serving, socket, connection));
         state.threads.push(thread);
     }
+}
+
+/// Serves a connection in the protocol of the endpoint.
+fn speak(shared: &Arc<Shared>, socket: Socket, connection: usize) {
+    let tls = shared.protocol.tls.as_ref();
+    if let Some(settings) = shared.protocol.http2 {
+        return http2::serve(shared, settings, tls, socket, connection);
+    }
+    let transport = match tls {
+        None => Transport::Plain(socket),
+        Some(tls) => match tls::accept(tls.offering("http/1.1"), &socket) {
+            Ok(connection) => {
+                let handshake = Handshake::of(&connection, connection.server_name());
+                shared.record_handshake(Ok(handshake));
+                Transport::Server(Box::new(StreamOwned::new(connection, socket)))
+            }
+            Err(error) => {
+                shared.record_handshake(Err(error.to_string()));
+                return shared.forget(connection);
+            }
+        },
+    };
+    serve(shared, transport, connection);
 }
 
 /// A bound socket whose port may be bound a second time, see [`Endpoint::_port`].

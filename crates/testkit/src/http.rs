@@ -43,6 +43,8 @@ pub enum End {
     Cut,
     /// The connection was reset before that.
     Reset,
+    /// The stream was reset before that, with this code. HTTP/2 only.
+    StreamReset(u32),
     /// Nothing came for the time-out of the reader.
     TimedOut,
     /// The framing was wrong, in words.
@@ -262,6 +264,8 @@ impl End {
     pub(crate) fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
+            // TLS without a goodbye.
+            io::ErrorKind::UnexpectedEof => Self::Cut,
             _ => Self::Reset,
         }
     }

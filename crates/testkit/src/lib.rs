@@ -14,23 +14,30 @@ mod clogged;
 mod endpoint;
 mod filler;
 mod http;
+mod http2;
 mod load;
 mod peer;
+mod pki;
 mod record;
 mod script;
 mod serve;
 mod source;
+mod tls;
+mod transport;
 mod wait;
 
 pub use client::{Client, ReadError, get};
 pub use clogged::Clogged;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Protocol};
 pub use filler::{filler, hash};
 pub use http::{Body, End, Head, Response};
+pub use http2::{Frame, FrameEndpoint, Frames, H2Client, H2Request, H2Stream, H2Windows};
 pub use load::{Load, Outcomes, RunningLoad};
 pub use peer::Peer;
+pub use pki::{Leaf, Pki};
 pub use record::Received;
 pub use script::{Reply, Request, Script, Step};
+pub use tls::{Handshake, TlsClient, TlsServer};
 pub use wait::{Gate, poll_until};
 
 /// The field that carries the id of a request of [`Load`], for [`Endpoint::ids`].

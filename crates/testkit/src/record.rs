@@ -11,6 +11,10 @@ pub struct Received {
     pub connection: usize,
     /// Its body; `None` as long as the reply has not read it.
     pub body: Option<Body>,
+    /// The code by which the other side reset the stream. HTTP/2 only.
+    pub cancelled: Option<u32>,
+    /// Bytes of the response's content that were given to the connection. HTTP/2 only.
+    pub sent: u64,
 }
 
 impl Received {
@@ -22,6 +26,12 @@ impl Received {
     /// The request target.
     pub fn target(&self) -> &str {
         self.head.word(1)
+    }
+
+    /// Whom the request is for: `Host`, or `:authority` in HTTP/2.
+    pub fn authority(&self) -> &str {
+        let authority = self.head.field(":authority");
+        authority.or(self.head.field("host")).unwrap_or_default()
     }
 
     /// The body, which the reply has read. Panics if it has not.

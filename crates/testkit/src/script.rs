@@ -18,6 +18,16 @@ pub struct Request {
     pub index: usize,
 }
 
+/// A message, apart from how a version of HTTP writes it.
+pub(crate) struct Parts {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) trailers: Vec<(String, String)>,
+    /// There should have been more.
+    pub(crate) is_cut: bool,
+}
+
 /// The behaviour of an endpoint.
 #[derive(Clone)]
 pub struct Script {
@@ -49,6 +59,8 @@ pub enum Step {
     Close,
     /// Ends the connection by a reset; over a Unix socket, abruptly.
     Reset,
+    /// Resets the HTTP/2 stream with this code; HTTP/1.1 has nothing smaller than [`Step::Reset`].
+    ResetStream(u32),
 }
 
 /// An answer: steps, the message, more steps. Reads the request body first, unless told not to,
@@ -238,7 +250,7 @@ impl Reply {
         self
     }
 
-    /// Sends these bytes, a 1xx response say, before the response.
+    /// Sends these bytes, a 1xx response say, before the response; over HTTP/2 it has to be one.
     pub fn interim(self, bytes: &str) -> Self {
         self.first(Step::Send(bytes.into()))
     }
@@ -266,8 +278,9 @@ impl Reply {
         self.field("Connection", "close").then(Step::Close)
     }
 
-    /// Sends only the first `bytes` bytes of the message, head included. The steps behind it
-    /// decide what the other side sees.
+    /// Sends only the first `bytes` bytes of the message, head included (over HTTP/2, of its
+    /// content). The steps behind it decide what the other side sees; over HTTP/2 the connection
+    /// ends, unless they reset the stream.
     pub fn cut_at(mut self, bytes: usize) -> Self {
         self.cut_at = Some(bytes);
         self
@@ -292,6 +305,45 @@ impl Reply {
 
     pub(crate) fn steps_after(&self) -> &[Step] {
         &self.after
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut_at.is_some()
+    }
+
+    /// The message for HTTP/2; `None`: only steps.
+    pub(crate) fn parts(&self, request: &Head, body: Option<&Body>) -> Option<Parts> {
+        let Message::Response {
+            status,
+            fields,
+            content,
+        } = &self.message
+        else {
+            return None;
+        };
+        let mut fields = fields.clone();
+        let mut trailers = Vec::new();
+        let mut content = match content {
+            Content::Nothing => Vec::new(),
+            Content::UntilClose(bytes) => bytes.clone(),
+            Content::Bytes(bytes) => with_length(&mut fields, bytes.clone()),
+            Content::Echo => with_length(&mut fields, echo(request, body)),
+            Content::Chunks {
+                chunks,
+                trailers: behind,
+            } => {
+                trailers.clone_from(behind);
+                chunks.concat()
+            }
+        };
+        content.truncate(self.cut_at.unwrap_or(usize::MAX));
+        Some(Parts {
+            status: *status,
+            fields,
+            content,
+            trailers,
+            is_cut: self.is_cut(),
+        })
     }
 
     /// The message as bytes, for a request with this head and body.

@@ -5,16 +5,15 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::Socket;
-
 use crate::endpoint::Shared;
 use crate::filler::filler_pieces;
 use crate::http::{Body, End, Framing, Head, read_head};
 use crate::script::{Reply, Request, Step};
 use crate::source::Source;
+use crate::transport::Transport;
 
 /// Serves a connection until it ends.
-pub(crate) fn serve(shared: &Arc<Shared>, socket: Socket, connection: usize) {
+pub(crate) fn serve(shared: &Arc<Shared>, transport: Transport, connection: usize) {
     let tap = {
         let shared = Arc::clone(shared);
         move |bytes: &[u8]| {
@@ -24,7 +23,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, socket: Socket, connection: usize) {
     };
     let mut serving = Serving {
         shared,
-        source: Source::new(socket, Some(Box::new(tap))),
+        source: Source::new(transport, Some(Box::new(tap))),
         connection,
         unread: None,
         body: None,
@@ -138,7 +137,9 @@ impl Serving<'_> {
                 self.drain()?;
                 return Ok(Next::Over);
             }
-            Step::StopReading => self.source.socket.shutdown(Shutdown::Read)?,
+            Step::StopReading => {
+                self.source.transport.socket().shutdown(Shutdown::Read)?;
+            }
             Step::Tunnel => {
                 self.tunnel()?;
                 return Ok(Next::Over);
@@ -146,14 +147,15 @@ impl Serving<'_> {
             Step::Close => {
                 // What the other side still sends is read, so that no reset overtakes the
                 // response (RFC 9112 §9.6).
-                self.source.socket.shutdown(Shutdown::Write)?;
+                self.source.transport.finish()?;
                 self.drain()?;
                 return Ok(Next::Over);
             }
-            Step::Reset => {
+            Step::Reset | Step::ResetStream(_) => {
                 // The last close of the socket sends the reset: it has to be ours.
                 self.shared.forget(self.connection);
-                self.source.socket.set_linger(Some(Duration::ZERO))?;
+                let socket = self.source.transport.socket();
+                socket.set_linger(Some(Duration::ZERO))?;
                 return Ok(Next::Over);
             }
         }
@@ -178,7 +180,8 @@ impl Serving<'_> {
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.shared.pass();
-        self.source.socket.write_all(bytes)
+        self.source.transport.write_all(bytes)?;
+        self.source.transport.flush()
     }
 
     fn drain(&mut self) -> io::Result<()> {

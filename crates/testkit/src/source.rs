@@ -2,23 +2,23 @@
 
 use std::io::{self, Read};
 
-use socket2::Socket;
+use crate::transport::Transport;
 
 /// Sees every piece of bytes before it is used.
 pub(crate) type Tap = Box<dyn FnMut(&[u8]) + Send>;
 
-/// A buffered reader over a socket.
+/// A buffered reader over a connection.
 pub(crate) struct Source {
-    pub(crate) socket: Socket,
+    pub(crate) transport: Transport,
     buffer: Vec<u8>,
     start: usize,
     tap: Option<Tap>,
 }
 
 impl Source {
-    pub(crate) fn new(socket: Socket, tap: Option<Tap>) -> Self {
+    pub(crate) fn new(transport: Transport, tap: Option<Tap>) -> Self {
         Self {
-            socket,
+            transport,
             buffer: Vec::new(),
             start: 0,
             tap,
@@ -39,7 +39,7 @@ impl Source {
         let filled = self.buffer.len();
         self.buffer.resize(filled + READ_BYTES, 0);
         let read = loop {
-            match (&self.socket).read(&mut self.buffer[filled..]) {
+            match self.transport.read(&mut self.buffer[filled..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result,
             }

@@ -59,9 +59,12 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["pointsman", "xtask"]),
     ("aws-lc-rs", &["net", "proxy"]),
     ("axum", &["control", "pointsman"]),
-    ("rcgen", &["net"]),
-    ("rustls", &["net"]),
-    ("tokio", &["control", "net", "pointsman", "proxy"]),
+    ("rcgen", &["net", "testkit"]),
+    ("rustls", &["net", "testkit"]),
+    (
+        "tokio",
+        &["control", "net", "pointsman", "proxy", "testkit"],
+    ),
 ];
 
 /// A crate of ours in its layer.
@@ -285,7 +288,7 @@ mod tests {
         assert_eq!(breaches_of("net", "tokio", None), [""; 0]);
         assert_eq!(
             breaches_of("observe", "tokio", None),
-            ["tokio stays in control, net, pointsman, proxy: not in observe"]
+            ["tokio stays in control, net, pointsman, proxy, testkit: not in observe"]
         );
     }
 
