@@ -37,9 +37,14 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
 }
 
+/// True if `text` is one token without upper-case letters: a field name of HTTP/2 (RFC 9113 §8.2.1).
+pub(crate) fn is_lower_token(text: &[u8]) -> bool {
+    is_token(text) && !text.iter().any(u8::is_ascii_uppercase)
+}
+
 /// Where the first byte stands that no field value may hold: a control byte other than tab
 /// (RFC 9110 §5.5: visible bytes, space, tab and obs-text are allowed). CR and LF are among them.
-pub(super) fn find_control(text: &[u8]) -> Option<usize> {
+pub(crate) fn find_control(text: &[u8]) -> Option<usize> {
     let (words, rest) = text.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let mut suspects = controls(u64::from_le_bytes(*word));
@@ -71,7 +76,7 @@ fn controls(word: u64) -> u64 {
 /// True if every byte may stand in a request target. Stricter than URI parsers that repair:
 /// visible ASCII without `#`, because a fragment never travels (CVE-2023-45539), and without
 /// `\`, which some endpoints read as `/`.
-pub(super) fn is_target(target: &[u8]) -> bool {
+pub(crate) fn is_target(target: &[u8]) -> bool {
     target.iter().fold(!target.is_empty(), |good, &byte| {
         good & (byte > 0x20) & (byte < 0x7f) & (byte != b'#') & (byte != b'\\')
     })
@@ -80,7 +85,7 @@ pub(super) fn is_target(target: &[u8]) -> bool {
 /// True for `host` or `host:port` (RFC 3986 §3.2 without user information): a registered name
 /// or IPv4 address, or an IPv6 literal in brackets. Commas, `@` and the like are refused, so
 /// that everybody along the way sees the same host.
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host_is_good, rest) = match text.strip_prefix(b"[") {
         Some(literal) => match literal.iter().position(|&byte| byte == b']') {
             Some(end) => (
@@ -149,16 +154,20 @@ pub(super) fn has_dot_segment(path: &[u8]) -> bool {
     }
 }
 
+/// True for space and tab.
+pub(crate) fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
 /// `text` without spaces and tabs around it.
-pub(super) fn trim(text: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
     let start = text
         .iter()
-        .position(|byte| !is_blank(byte))
+        .position(|&byte| !is_blank(byte))
         .unwrap_or(text.len());
     let end = text
         .iter()
-        .rposition(|byte| !is_blank(byte))
+        .rposition(|&byte| !is_blank(byte))
         .map_or(start, |last| last + 1);
     &text[start..end]
 }

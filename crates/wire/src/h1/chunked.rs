@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use message::FieldName;
-
 use super::BadMessage;
-use super::fields::{Line, Progress, read_field};
+use super::fields::{Line, Progress, may_come_late, read_field};
 
 /// Extension bytes of one chunk. Nobody uses extensions; long ones are an attack on readers
 /// that skip them for free (CVE-2023-39326).
@@ -157,28 +155,12 @@ impl ChunkedReader {
     }
 }
 
-/// Appends a trailer line, unless it is a field that must not come late: framing, routing and
-/// what we set ourselves (RFC 9110 §6.5.1).
+/// Appends a trailer line, unless it is a field that must not come late.
 fn keep_trailer(line: &[u8], trailers: &mut Vec<u8>) -> Result<(), BadMessage> {
     let Ok(Line::Whole(field)) = read_field(line, &mut Progress::default(), 0) else {
         return Err(BadMessage::Trailers);
     };
-    let may_come_late = !field.hop_by_hop
-        && !matches!(
-            field.id,
-            FieldName::ContentLength
-                | FieldName::Host
-                | FieldName::Trailer
-                | FieldName::Expect
-                | FieldName::MaxForwards
-                | FieldName::Forwarded
-                | FieldName::Via
-                | FieldName::XForwardedFor
-                | FieldName::XForwardedHost
-                | FieldName::XForwardedProto
-                | FieldName::XRequestId
-        );
-    if may_come_late {
+    if may_come_late(field.id) {
         trailers.extend_from_slice(line);
     }
     Ok(())

@@ -6,7 +6,7 @@
 use message::{Field, FieldName, Span};
 
 use super::BadMessage;
-use super::bytes::{find_control, is_tchar};
+use super::bytes::{find_control, is_blank, is_tchar};
 
 /// Bounds of a head.
 #[derive(Debug, Clone, Copy)]
@@ -158,12 +158,11 @@ pub(super) fn read_field(
     };
     progress.pass_line(next);
 
-    let is_blank = |at: usize| bytes[at] == b' ' || bytes[at] == b'\t';
     let mut value = colon + 1..line_end;
-    while !value.is_empty() && is_blank(value.start) {
+    while !value.is_empty() && is_blank(bytes[value.start]) {
         value.start += 1;
     }
-    while !value.is_empty() && is_blank(value.end - 1) {
+    while !value.is_empty() && is_blank(bytes[value.end - 1]) {
         value.end -= 1;
     }
     let id = FieldName::from_bytes(&bytes[start..colon]);
@@ -174,4 +173,24 @@ pub(super) fn read_field(
         id,
         hop_by_hop: id.is_hop_by_hop(),
     }))
+}
+
+/// False for fields that must not come in trailers: framing, routing and what we set ourselves
+/// (RFC 9110 §6.5.1).
+pub(crate) fn may_come_late(id: FieldName) -> bool {
+    !id.is_hop_by_hop()
+        && !matches!(
+            id,
+            FieldName::ContentLength
+                | FieldName::Host
+                | FieldName::Trailer
+                | FieldName::Expect
+                | FieldName::MaxForwards
+                | FieldName::Forwarded
+                | FieldName::Via
+                | FieldName::XForwardedFor
+                | FieldName::XForwardedHost
+                | FieldName::XForwardedProto
+                | FieldName::XRequestId
+        )
 }

@@ -110,7 +110,7 @@ impl ConnectionOptions {
 
 /// Reads a Content-Length: one or more digits and nothing else. At most 18 of them, so that no
 /// sum of it overflows.
-fn read_content_length(value: &[u8]) -> Result<u64, BadMessage> {
+pub(crate) fn read_content_length(value: &[u8]) -> Result<u64, BadMessage> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return Err(BadMessage::ContentLength);
     }
@@ -120,7 +120,7 @@ fn read_content_length(value: &[u8]) -> Result<u64, BadMessage> {
 }
 
 /// Fills `slot`, which must be empty: some fields may come once only.
-pub(super) fn set_once<T>(
+pub(crate) fn set_once<T>(
     slot: &mut Option<T>,
     value: T,
     otherwise: BadMessage,

@@ -113,7 +113,11 @@ fn read_request_line(
 }
 
 /// Takes the target apart (RFC 9112 §3.2). `at` is its offset in the head.
-fn read_target(target: &[u8], at: usize, head: &mut RequestHead) -> Result<(), BadMessage> {
+pub(crate) fn read_target(
+    target: &[u8],
+    at: usize,
+    head: &mut RequestHead,
+) -> Result<(), BadMessage> {
     let whole = Span::new(at, at + target.len());
     if head.method == Method::Connect {
         if !is_authority(target) {

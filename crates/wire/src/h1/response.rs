@@ -110,13 +110,9 @@ fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> 
         }
     }
 
-    let has_no_body = method == Method::Head
-        || head.status.is_informational()
-        || head.status == Status::NO_CONTENT
-        || head.status == Status::NOT_MODIFIED;
     let length = framing.length(head.version)?;
     head.body_length = match length {
-        _ if has_no_body => BodyLength::Empty,
+        _ if has_no_body(method, head.status) => BodyLength::Empty,
         Some(length) => length,
         None => BodyLength::UntilClose,
     };
@@ -126,6 +122,14 @@ fn interpret(method: Method, head: &mut ResponseHead) -> Result<(), BadMessage> 
     head.upgrade = upgrade;
     head.has_feedback = has_feedback;
     Ok(())
+}
+
+/// True where no body follows, whatever the fields say.
+pub(crate) fn has_no_body(method: Method, status: Status) -> bool {
+    method == Method::Head
+        || status.is_informational()
+        || status == Status::NO_CONTENT
+        || status == Status::NOT_MODIFIED
 }
 
 /// The `timeout` parameter of a Keep-Alive field, in seconds.
