@@ -1,14 +1,15 @@
 //! One question to the agent of an endpoint.
 
 use balance::{
-    Address, AgentKind, AgentSettings, AgentWords, LoadReport, ProbeFailure, parse_agent_words,
+    AgentKind, AgentSettings, AgentWords, LoadReport, ProbeFailure, parse_agent_words,
     parse_load_body,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::connection::{self, Problem, connect, within};
-use crate::http::{self, Answers};
+use crate::http::{self, Http};
+use crate::transport::Way;
 
 /// What an agent answered.
 #[derive(Debug)]
@@ -17,27 +18,26 @@ pub(crate) enum Said {
     Load(LoadReport),
 }
 
-/// Asks the agent that listens at `address`. Ends within the timeout.
-pub(crate) async fn ask(address: &Address, settings: &AgentSettings) -> Result<Said, Problem> {
+/// Asks the agent at the end of `way`. Ends within the timeout.
+pub(crate) async fn ask(way: &Way, settings: &AgentSettings) -> Result<Said, Problem> {
     let deadline = Instant::now() + settings.timeout;
     let asking = async {
         match &settings.kind {
-            AgentKind::Http { path } => ask_http(address, path, deadline).await,
-            AgentKind::Tcp { send } => ask_tcp(address, send, deadline).await,
+            AgentKind::Http { path } => ask_http(way, path, deadline).await,
+            AgentKind::Tcp { send } => ask_tcp(way, send, deadline).await,
         }
     };
     within(settings.timeout, asking).await
 }
 
-async fn ask_http(address: &Address, path: &str, deadline: Instant) -> Result<Said, Problem> {
-    let mut connection = connect(address).await?;
-    let request = http::get(path, None, address, "agent-check") + "Connection: close\r\n\r\n";
-    connection.write_all(request.as_bytes()).await?;
-    let mut answers = Answers::new(connection);
-    let head = answers.head().await?;
+async fn ask_http(way: &Way, path: &str, deadline: Instant) -> Result<Said, Problem> {
+    let mut http = Http::new(connect(way).await?);
+    let head = http::get(path, None, &way.address, "agent-check");
+    http.ask_once(head).await?;
+    let head = http.head().await?;
     let status = head.status.code();
-    let (body, _) = answers.body(head.body_length, ANSWER_BYTES_MAX).await?;
-    connection::end(answers.connection, deadline);
+    let (body, _) = http.body(&head, ANSWER_BYTES_MAX).await?;
+    http.end(deadline);
     if !(200..300).contains(&status) {
         return Err(Problem::Endpoint(ProbeFailure::Status(status)));
     }
@@ -47,8 +47,8 @@ async fn ask_http(address: &Address, path: &str, deadline: Instant) -> Result<Sa
         .ok_or(Problem::Endpoint(ProbeFailure::Content))
 }
 
-async fn ask_tcp(address: &Address, send: &[u8], deadline: Instant) -> Result<Said, Problem> {
-    let mut connection = connect(address).await?;
+async fn ask_tcp(way: &Way, send: &[u8], deadline: Instant) -> Result<Said, Problem> {
+    let mut connection = connect(way).await?;
     connection.write_all(send).await?;
     let mut line = Vec::new();
     // Some agents end the line, some the connection, some both.

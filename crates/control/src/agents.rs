@@ -1,23 +1,24 @@
 //! Agents: who is asked, and what comes of the answers.
 //!
-//! Agents equal in address and settings are one, asked once for all endpoints that it stands
-//! beside. One that does not answer changes nothing: what it said last stays, but its reports of
-//! load get too old.
+//! Agents equal in the way to them and in settings are one, asked once for all endpoints that it
+//! stands beside. One that does not answer changes nothing: what it said last stays, but its reports
+//! of load get too old.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use balance::{Address, AdminState, AgentSettings, AgentWeight, AgentWords, Pool, ProbeFailure};
+use balance::{AdminState, AgentSettings, AgentWeight, AgentWords, Pool, ProbeFailure};
 use observe::{Event, Events};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::agent::{Said, ask};
-use crate::connection::{Problem, at_port};
+use crate::connection::Problem;
 use crate::health_board::Place;
 use crate::schedule::Schedule;
+use crate::transport::{Transport, Way};
 use crate::view::View;
 
 /// All agents of all pools.
@@ -27,9 +28,9 @@ pub(crate) struct Agents {
     events: Events,
 }
 
-/// What is asked: one address in one way.
+/// What is asked: by one way and in one form.
 struct Agent {
-    address: Address,
+    way: Way,
     settings: AgentSettings,
     members: Vec<Place>,
     wishes: Wishes,
@@ -47,18 +48,18 @@ struct Wishes {
 }
 
 impl Agents {
-    pub(crate) fn new(pools: &[Arc<Pool>], events: Events) -> Self {
+    pub(crate) fn new(pools: &[Arc<Pool>], transports: &[Transport], events: Events) -> Self {
         let mut agents: Vec<Agent> = Vec::new();
         let mut known = HashMap::new();
-        for (pool_index, pool) in pools.iter().enumerate() {
+        for (pool_index, (pool, transport)) in pools.iter().zip(transports).enumerate() {
             let Some(settings) = &pool.settings.agent else {
                 continue;
             };
             for (endpoint_index, endpoint) in pool.endpoints.iter().enumerate() {
-                let address = at_port(&endpoint.address, settings.port);
-                let key = (address.clone(), settings.clone());
+                let way = Way::new(endpoint, settings.port, transport);
+                let key = (way.clone(), settings.clone());
                 let agent = *known.entry(key).or_insert_with(|| {
-                    agents.push(Agent::new(address, settings.clone()));
+                    agents.push(Agent::new(way, settings.clone()));
                     agents.len() - 1
                 });
                 agents[agent].members.push(Place {
@@ -109,11 +110,9 @@ impl Agents {
         &self,
         index: usize,
     ) -> impl Future<Output = (usize, Result<Said, Problem>)> + use<> {
-        let Agent {
-            address, settings, ..
-        } = &self.agents[index];
-        let (address, settings) = (address.clone(), settings.clone());
-        async move { (index, ask(&address, &settings).await) }
+        let Agent { way, settings, .. } = &self.agents[index];
+        let (way, settings) = (way.clone(), settings.clone());
+        async move { (index, ask(&way, &settings).await) }
     }
 
     fn receive(&mut self, index: usize, answer: Result<Said, Problem>, view: &View, now: Instant) {
@@ -194,9 +193,9 @@ impl Agents {
 }
 
 impl Agent {
-    fn new(address: Address, settings: AgentSettings) -> Self {
+    fn new(way: Way, settings: AgentSettings) -> Self {
         Self {
-            address,
+            way,
             settings,
             members: Vec::new(),
             wishes: Wishes {

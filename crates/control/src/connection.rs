@@ -1,19 +1,73 @@
 //! Connections of this thread to endpoints and their agents, and whose fault it is when one fails.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use balance::{Address, ProbeFailure};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use balance::ProbeFailure;
+use net::{Buffer, Stream, connect_tls};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// A connection over TCP or a Unix socket.
-pub(crate) type Connection = Box<dyn Stream>;
+use crate::transport::{EndpointTls, Way};
 
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A connection to an endpoint or its agent, for the runtime's readers and writers.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    /// What has arrived and was not read.
+    arrived: Buffer,
+    /// HTTP is spoken in version 2.
+    pub(crate) is_http2: bool,
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+impl Connection {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            arrived: Buffer::default(),
+            is_http2: false,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self {
+            stream, arrived, ..
+        } = self.get_mut();
+        if arrived.is_empty() {
+            ready!(stream.poll_read(cx, arrived))?;
+        }
+        let count = out.remaining().min(arrived.filled().len());
+        out.put_slice(&arrived.filled()[..count]);
+        arrived.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+}
 
 /// Why an endpoint could not be asked, split by blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,29 +110,28 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Connects.
-pub(crate) async fn connect(address: &Address) -> Result<Connection, Problem> {
-    match address {
-        Address::Tcp(to) => {
-            let stream = TcpStream::connect(to).await?;
-            // A connect to a free port of this host may, by chance, get that very port as its own
-            // and so reach itself (simultaneous open, RFC 9293 §3.5): nobody listens there.
-            if stream.local_addr()? == *to {
-                return Err(Problem::Endpoint(ProbeFailure::Refused));
-            }
-            Ok(Box::new(stream))
-        }
-        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+/// Connects, and speaks what comes before all questions.
+pub(crate) async fn connect(way: &Way) -> Result<Connection, Problem> {
+    let Way { address, transport } = way;
+    let mut connection = Connection::new(net::connect(address).await?);
+    connection.write_all(&transport.preface).await?;
+    if let Some(EndpointTls { client, name }) = &transport.tls {
+        let name = name.as_deref().expect("the way to an endpoint has a name");
+        let stream = connect_tls(connection.stream, client, name).await;
+        connection = Connection::new(stream.map_err(|error| match Problem::from(error) {
+            // What the system says is about the connection; the rest is about TLS.
+            Problem::Endpoint(ProbeFailure::Other) => Problem::Endpoint(ProbeFailure::Tls),
+            problem => problem,
+        })?);
     }
-}
-
-/// The same address with another port. A Unix socket has none, and stays as it is.
-pub(crate) fn at_port(address: &Address, port: Option<u16>) -> Address {
-    let mut address = address.clone();
-    if let (Address::Tcp(address), Some(port)) = (&mut address, port) {
-        address.set_port(port);
+    connection.is_http2 = match connection.stream.tls() {
+        Some(tls) => tls.is_http2,
+        None => transport.http2,
+    };
+    if transport.http2 && !connection.is_http2 {
+        return Err(Problem::Endpoint(ProbeFailure::NoHttp2));
     }
-    address
+    Ok(connection)
 }
 
 /// Ends a connection in good order, in the background: reads in vain what still comes. To close

@@ -23,6 +23,7 @@ use crate::health_board::{HealthBoard, Target};
 use crate::load_probe;
 use crate::prober::{ProbeReport, probe};
 use crate::schedule::Schedule;
+use crate::transport::Transport;
 use crate::view::View;
 
 /// What the control thread works on.
@@ -30,6 +31,8 @@ use crate::view::View;
 pub struct ControlInput {
     /// In the order of the config: [`LiveEvidence::pool`] is an index into it.
     pub pools: Vec<Arc<Pool>>,
+    /// By pool: how its endpoints are spoken to.
+    pub transports: Vec<Transport>,
     /// What workers see of endpoints.
     pub live_evidence: mpsc::Receiver<LiveEvidence>,
     /// The workers' numbers.
@@ -83,11 +86,12 @@ impl Control {
         };
         let board = HealthBoard::new(
             &input.pools,
+            &input.transports,
             Arc::clone(&input.registry),
             input.events.clone(),
         );
         let view = Arc::new(View::new(input.listeners, input.registry, board));
-        let agents = Agents::new(&input.pools, input.events.clone());
+        let agents = Agents::new(&input.pools, &input.transports, input.events.clone());
         let events = input.events;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -97,7 +101,7 @@ impl Control {
                     tokio::select! {
                         never = watch(&view, input.live_evidence) => never,
                         never = agents.watch(&view) => never,
-                        never = load_probe::watch(&input.pools) => never,
+                        never = load_probe::watch(&input.pools, &input.transports) => never,
                     }
                 };
                 let work = run(&view, watching, admin, input.admin_extra, stopped);
@@ -189,9 +193,9 @@ async fn watch(view: &View, mut live_evidence: mpsc::Receiver<LiveEvidence>) -> 
 
 fn probe_target(view: &View, target: usize) -> impl Future<Output = (usize, ProbeReport)> + use<> {
     let board = view.board();
-    let Target { address, check, .. } = &board.targets()[target];
-    let (address, check) = (address.clone(), check.clone());
-    async move { (target, probe(&address, &check).await) }
+    let Target { way, check, .. } = &board.targets()[target];
+    let (way, check) = (way.clone(), check.clone());
+    async move { (target, probe(&way, &check).await) }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

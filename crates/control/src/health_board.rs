@@ -1,7 +1,7 @@
 //! What is known of every endpoint, and the only place that decides whether it is in rotation.
 //!
 //! Each endpoint of each pool has a [`Health`] of its own: ejections and their limits are a matter
-//! of the pool. What is shared is the probe. Endpoints equal in address and check form one
+//! of the pool. What is shared is the probe. Endpoints equal in the way to them and check form one
 //! [`Target`], which is probed once and whose reports reach all of its members, so their active
 //! state agrees by construction.
 //!
@@ -18,13 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use balance::{
-    Address, AdminState, Availability, Cause, Check, CheckKind, Evidence, Health, HealthState,
-    LiveEvidence, LoadWord, Pool, Tally, Transition, may_eject, outliers,
+    AdminState, Availability, Cause, Check, CheckKind, Evidence, Health, HealthState, LiveEvidence,
+    LoadWord, Pool, Tally, Transition, may_eject, outliers,
 };
 use observe::{Event, Events, Registry};
 
 use crate::prober::ProbeReport;
 use crate::tallies::Tallies;
+use crate::transport::{Transport, Way};
 
 /// The health of all endpoints of all pools.
 #[derive(Debug)]
@@ -82,10 +83,10 @@ pub(crate) struct PastTransition {
     pub(crate) transition: Transition,
 }
 
-/// What is probed: one address by one check.
+/// What is probed: one endpoint, by the way to it, by one check.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) address: Address,
+    pub(crate) way: Way,
     pub(crate) check: Check,
     members: Vec<Place>,
     pub(crate) last: Option<LastProbe>,
@@ -111,17 +112,23 @@ pub(crate) struct Place {
 
 impl HealthBoard {
     /// Nothing is known yet; endpoints without active checks count as up from now on.
-    pub(crate) fn new(pools: &[Arc<Pool>], registry: Arc<Registry>, events: Events) -> Self {
+    pub(crate) fn new(
+        pools: &[Arc<Pool>],
+        transports: &[Transport],
+        registry: Arc<Registry>,
+        events: Events,
+    ) -> Self {
         let (time, now) = (SystemTime::now(), Instant::now());
         let mut targets = Vec::new();
         let mut target_of = HashMap::new();
         let mut watch = |place: Place, pool: &Pool| {
             let check = &pool.settings.check;
-            let address = &pool.endpoints[place.endpoint].address;
+            let (endpoint, transport) = (&pool.endpoints[place.endpoint], &transports[place.pool]);
             let target = (check.kind != CheckKind::Off).then(|| {
-                let key = (address.clone(), check.clone());
+                let way = Way::new(endpoint, check.port, transport);
+                let key = (way.clone(), check.clone());
                 let target = *target_of.entry(key).or_insert_with(|| {
-                    targets.push(Target::new(address.clone(), check.clone()));
+                    targets.push(Target::new(way, check.clone()));
                     targets.len() - 1
                 });
                 targets[target].members.push(place);
@@ -503,9 +510,9 @@ impl Watched {
 }
 
 impl Target {
-    fn new(address: Address, check: Check) -> Self {
+    fn new(way: Way, check: Check) -> Self {
         Self {
-            address,
+            way,
             check,
             members: Vec::new(),
             last: None,

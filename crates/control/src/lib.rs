@@ -12,8 +12,10 @@ mod control;
 
 mod connection;
 mod http;
+mod http2;
 mod prober;
 mod schedule;
+mod transport;
 
 mod agent;
 mod agents;
@@ -29,3 +31,4 @@ mod status;
 mod view;
 
 pub use control::{Control, ControlInput, ListenerView};
+pub use transport::{EndpointTls, Transport};

@@ -14,16 +14,18 @@ use balance::{
     AdminState, Availability, LoadProbeSettings, LoadReport, Pool, load_report, parse_load_body,
 };
 use message::{FieldName, ResponseHead};
-use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::connection::{Problem, connect};
-use crate::http::{self, Answers};
+use crate::http::{self, Http};
+use crate::transport::{Transport, Way};
 
 /// Probes the endpoints of those pools that want it.
-pub(crate) async fn watch(pools: &[Arc<Pool>]) -> Infallible {
-    let mut rounds: Vec<Round> = pools.iter().filter_map(Round::new).collect();
+pub(crate) async fn watch(pools: &[Arc<Pool>], transports: &[Transport]) -> Infallible {
+    let pools = pools.iter().zip(transports);
+    let rounds = pools.filter_map(|(pool, transport)| Round::new(pool, transport));
+    let mut rounds: Vec<Round> = rounds.collect();
     if rounds.is_empty() {
         return std::future::pending().await;
     }
@@ -54,6 +56,7 @@ pub(crate) async fn watch(pools: &[Arc<Pool>]) -> Infallible {
 /// A pool whose endpoints are probed.
 struct Round {
     pool: Arc<Pool>,
+    transport: Transport,
     settings: LoadProbeSettings,
     /// Requests that have been counted.
     picks: u64,
@@ -68,17 +71,18 @@ struct Round {
 struct Slot {
     busy_until: Option<Instant>,
     /// Kept from probe to probe.
-    answers: Option<Answers>,
+    kept: Option<Http>,
 }
 
 /// What came of a probe: the connection if it can be used again, and the report if there is one.
-type Outcome = Option<(Option<Answers>, Option<LoadReport>)>;
+type Outcome = Option<(Option<Http>, Option<LoadReport>)>;
 
 impl Round {
     /// `None` for a pool without probes.
-    fn new(pool: &Arc<Pool>) -> Option<Self> {
+    fn new(pool: &Arc<Pool>, transport: &Transport) -> Option<Self> {
         let settings = pool.settings.policy.load_probe.clone()?;
         Some(Self {
+            transport: transport.clone(),
             settings,
             picks: 0,
             credit: 0.0,
@@ -118,23 +122,23 @@ impl Round {
     fn begin(&mut self, index: usize, now: Instant) -> impl Future<Output = Outcome> + use<> {
         let slot = &mut self.slots[index];
         slot.busy_until = Some(now + self.settings.timeout + LOST_AFTER);
-        let kept = slot.answers.take();
-        let address = self.pool.endpoints[index].address.clone();
+        let kept = slot.kept.take();
+        let way = Way::new(&self.pool.endpoints[index], None, &self.transport);
         let LoadProbeSettings {
             path,
             timeout: patience,
             ..
         } = self.settings.clone();
         async move {
-            let request = http::get(&path, None, &address, "load-probe") + "\r\n";
+            let head = http::get(&path, None, &way.address, "load-probe");
             let asking = async {
                 // An endpoint may close what it keeps at any time: that is no news.
                 if let Some(kept) = kept
-                    && let Ok(answer) = ask(kept, &request).await
+                    && let Ok(answer) = ask(kept, head.clone()).await
                 {
                     return Ok(answer);
                 }
-                ask(Answers::new(connect(&address).await?), &request).await
+                ask(Http::new(connect(&way).await?), head).await
             };
             timeout(patience, asking).await.ok()?.ok()
         }
@@ -143,10 +147,10 @@ impl Round {
     fn finish(&mut self, index: usize, outcome: Outcome) {
         let slot = &mut self.slots[index];
         slot.busy_until = None;
-        let Some((answers, report)) = outcome else {
+        let Some((kept, report)) = outcome else {
             return;
         };
-        slot.answers = answers;
+        slot.kept = kept;
         if let Some(report) = report {
             self.pool.report_load(index, &report, VALID, Instant::now());
         }
@@ -154,14 +158,14 @@ impl Round {
 }
 
 async fn ask(
-    mut answers: Answers,
-    request: &str,
-) -> Result<(Option<Answers>, Option<LoadReport>), Problem> {
-    answers.connection.write_all(request.as_bytes()).await?;
-    let head = answers.head().await?;
-    let (body, is_whole) = answers.body(head.body_length, BODY_BYTES_MAX).await?;
-    let is_kept = is_whole && head.keep_alive && answers.is_at_rest();
-    Ok((is_kept.then_some(answers), read(&head, &body)))
+    mut http: Http,
+    question: String,
+) -> Result<(Option<Http>, Option<LoadReport>), Problem> {
+    http.ask(question).await?;
+    let head = http.head().await?;
+    let (body, is_whole) = http.body(&head, BODY_BYTES_MAX).await?;
+    let is_kept = is_whole && http.is_kept(&head);
+    Ok((is_kept.then_some(http), read(&head, &body)))
 }
 
 /// The report in an answer: in its fields, else in its body.

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use balance::{Address, Check, CheckKind, Evidence, ProbeFailure, StatusRange};
+use balance::{Check, CheckKind, Evidence, ProbeFailure, StatusRange};
+use message::{Field, ResponseHead};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
+use wire::grpc::{
+    self, Code, Frame, Kind, ServingStatus, read_frame, read_health_response, write_health_request,
+};
 
-use crate::connection::{self, Connection, Problem, at_port, connect, within};
-use crate::http::{self, Answers};
+use crate::connection::{self, Connection, Problem, connect, within};
+use crate::http::{self, Http};
+use crate::http2::Http2;
+use crate::transport::Way;
 
 /// What a probe found.
 #[derive(Debug)]
@@ -18,12 +24,12 @@ pub(crate) struct ProbeReport {
     pub(crate) latency: Duration,
 }
 
-/// Runs one probe of `check` against `address`. Ends within the check's timeout, or as soon after
-/// as this thread gets to run.
-pub(crate) async fn probe(address: &Address, check: &Check) -> ProbeReport {
+/// Runs one probe of `check` by `way`. Ends within the check's timeout, or as soon after as this
+/// thread gets to run.
+pub(crate) async fn probe(way: &Way, check: &Check) -> ProbeReport {
     let begin = Instant::now();
     let deadline = begin + check.timeout;
-    let evidence = match within(check.timeout, attempt(address, check, deadline)).await {
+    let evidence = match within(check.timeout, attempt(way, check, deadline)).await {
         Ok(()) => Evidence::ProbeSucceeded,
         Err(Problem::Endpoint(failure)) => Evidence::ProbeFailed(failure),
         Err(Problem::Ours) => Evidence::ProbeLate,
@@ -34,9 +40,8 @@ pub(crate) async fn probe(address: &Address, check: &Check) -> ProbeReport {
     }
 }
 
-async fn attempt(address: &Address, check: &Check, deadline: Instant) -> Result<(), Problem> {
-    let address = at_port(address, check.port);
-    let connection = connect(&address).await?;
+async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Problem> {
+    let connection = connect(way).await?;
     match &check.kind {
         CheckKind::Off | CheckKind::Tcp => Ok(()),
         CheckKind::TcpExpect { send, expect } => talk(connection, send, expect, deadline).await,
@@ -47,19 +52,31 @@ async fn attempt(address: &Address, check: &Check, deadline: Instant) -> Result<
             expect,
             body,
         } => {
-            let mut request = http::get(path, host.as_deref(), &address, "health-check");
+            let mut head = http::get(path, host.as_deref(), &way.address, ASKER);
             for (name, value) in headers {
-                request.extend([name, ": ", value, "\r\n"]);
+                head.extend([name, ": ", value, "\r\n"]);
             }
-            request.push_str("Connection: close\r\n\r\n");
             let expected = Expected {
                 statuses: expect,
                 body: body.as_deref(),
             };
-            ask(connection, &request, &expected, deadline).await
+            ask(connection, head, &expected, deadline).await
+        }
+        CheckKind::Grpc { service, host } => {
+            // Who is asked without TLS is known to speak HTTP/2: there is no gRPC without.
+            if way.transport.tls.is_some() && !connection.is_http2 {
+                return Err(Problem::Endpoint(ProbeFailure::NoHttp2));
+            }
+            let path = "/grpc.health.v1.Health/Check";
+            let mut head = http::request_head("POST", path, host.as_deref(), &way.address, ASKER);
+            head.push_str("Content-Type: application/grpc\r\nTE: trailers\r\n\r\n");
+            call(connection, head, service, deadline).await
         }
     }
 }
+
+/// What follows our name in User-Agent.
+const ASKER: &str = "health-check";
 
 /// Sends `send` and reads until `expect` has come.
 async fn talk(
@@ -92,20 +109,20 @@ struct Expected<'a> {
 }
 
 async fn ask(
-    mut connection: Connection,
-    request: &str,
+    connection: Connection,
+    head: String,
     expected: &Expected<'_>,
     deadline: Instant,
 ) -> Result<(), Problem> {
-    connection.write_all(request.as_bytes()).await?;
-    let mut answers = Answers::new(connection);
-    let verdict = judge(&mut answers, expected).await;
-    connection::end(answers.connection, deadline);
+    let mut http = Http::new(connection);
+    http.ask_once(head).await?;
+    let verdict = judge(&mut http, expected).await;
+    http.end(deadline);
     verdict
 }
 
-async fn judge(answers: &mut Answers, expected: &Expected<'_>) -> Result<(), Problem> {
-    let head = answers.head().await?;
+async fn judge(http: &mut Http, expected: &Expected<'_>) -> Result<(), Problem> {
+    let head = http.head().await?;
     let status = head.status.code();
     let is_in = |range: &StatusRange| (range.from..=range.to).contains(&status);
     if !expected.statuses.iter().any(is_in) {
@@ -114,12 +131,67 @@ async fn judge(answers: &mut Answers, expected: &Expected<'_>) -> Result<(), Pro
     let Some(text) = expected.body else {
         return Ok(()); // The verdict need not wait for the rest.
     };
-    let (body, _) = answers.body(head.body_length, BODY_BYTES_MAX).await?;
+    let (body, _) = http.body(&head, BODY_BYTES_MAX).await?;
     if contains(&body, text.as_bytes()) {
         Ok(())
     } else {
         Err(Problem::Endpoint(ProbeFailure::Content))
     }
+}
+
+/// Asks for the health of `service` by a call with this head.
+async fn call(
+    connection: Connection,
+    head: String,
+    service: &str,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    let (mut message, mut content) = (Vec::new(), Vec::new());
+    write_health_request(service, &mut message);
+    grpc::write_message(&message, &mut content);
+    let mut http = Box::new(Http2::new(connection));
+    http.ask(head, &content).await?;
+    let verdict = judge_call(&mut http).await;
+    http.end(deadline);
+    verdict
+}
+
+async fn judge_call(http: &mut Http2) -> Result<(), Problem> {
+    let head = http.head().await?;
+    if head.status.code() != 200 {
+        return Err(Problem::Endpoint(ProbeFailure::Status(head.status.code())));
+    }
+    let no_call = Problem::Endpoint(ProbeFailure::Content);
+    let content_type = field(&head, "content-type").unwrap_or_default();
+    if Kind::of(content_type) != Some(Kind::Grpc) {
+        return Err(no_call);
+    }
+    let (content, is_whole) = http.body(HEALTH_BYTES_MAX).await?;
+    if !is_whole {
+        return Err(no_call);
+    }
+    // Where there is no content, how it went stands in the head.
+    let code = grpc::find_field(http.trailers(), "grpc-status");
+    match Code::from_field(code.or(field(&head, "grpc-status")).ok_or(no_call)?) {
+        Code::Ok => {}
+        code => return Err(Problem::Endpoint(ProbeFailure::Grpc(code.as_str()))),
+    }
+    let Some((Frame::Message(message), [])) = read_frame(&content) else {
+        return Err(no_call);
+    };
+    match read_health_response(message).ok_or(no_call)? {
+        ServingStatus::Serving => Ok(()),
+        other => Err(Problem::Endpoint(ProbeFailure::NotServing(other.as_str()))),
+    }
+}
+
+/// The value of the first field of this name, which is in lower case.
+fn field<'a>(head: &'a ResponseHead, name: &str) -> Option<&'a [u8]> {
+    let is_it = |field: &&Field| head.text(field.name).eq_ignore_ascii_case(name.as_bytes());
+    head.fields
+        .iter()
+        .find(is_it)
+        .map(|field| head.text(field.value))
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
@@ -129,13 +201,19 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 /// An answer on a bare connection that is longer does not contain what is expected.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
+/// The answer to a call for health has one message of two bytes.
+const HEALTH_BYTES_MAX: usize = 1024;
+
 /// As far as a body is searched, as `CheckKind::Http` promises.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use balance::Address;
     use testkit::{Endpoint, Peer, Reply, Script, Step};
+
+    use super::*;
+    use crate::transport::Transport;
 
     /// Long enough that a busy machine answers within it.
     const PATIENT: Duration = Duration::from_secs(10);
@@ -143,6 +221,12 @@ mod tests {
     fn run<T>(work: impl Future<Output = T>) -> T {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().unwrap().block_on(work)
+    }
+
+    /// The way to `address`, with nothing but TCP or a Unix socket.
+    fn way(address: Address) -> Way {
+        let transport = Transport::default();
+        Way { address, transport }
     }
 
     fn outcome(endpoint: &Endpoint, kind: CheckKind, timeout: Duration) -> Evidence {
@@ -155,7 +239,7 @@ mod tests {
             timeout,
             ..Check::default()
         };
-        run(probe(&address, &check)).evidence
+        run(probe(&way(address), &check)).evidence
     }
 
     fn http() -> CheckKind {
@@ -366,23 +450,6 @@ mod tests {
         assert_eq!(endpoint.request().head.word(1), "/ping");
     }
 
-    #[test]
-    fn a_check_with_a_port_of_its_own_goes_there_and_nowhere_else() {
-        let [traffic, health] = [(); 2].map(|()| Endpoint::start(|_| Reply::ok("")));
-        for kind in [CheckKind::Tcp, http()] {
-            let check = Check {
-                kind,
-                port: Some(health.address().port()),
-                ..Check::default()
-            };
-            let report = run(probe(&Address::Tcp(traffic.address()), &check));
-            assert_eq!(report.evidence, Evidence::ProbeSucceeded);
-        }
-        assert_eq!(traffic.connection_count(), 0);
-        let host = health.address().to_string();
-        assert_eq!(health.request().head.field("host"), Some(host.as_str()));
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_silent_endpoint_costs_the_timeout_and_no_more() {
         let endpoint = Endpoint::start(|_| Reply::hang());
@@ -390,7 +457,7 @@ mod tests {
             kind: http(),
             ..Check::default()
         };
-        let report = probe(&Address::Tcp(endpoint.address()), &check).await;
+        let report = probe(&way(Address::Tcp(endpoint.address())), &check).await;
         assert_eq!(
             report.evidence,
             Evidence::ProbeFailed(ProbeFailure::Timeout)
@@ -409,7 +476,7 @@ mod tests {
         );
         assert_eq!(endpoint.request().head.field("host"), Some("localhost"));
         drop(endpoint);
-        let report = run(probe(&Address::Unix(path), &Check::default()));
+        let report = run(probe(&way(Address::Unix(path)), &Check::default()));
         assert_eq!(
             report.evidence,
             Evidence::ProbeFailed(ProbeFailure::Refused)

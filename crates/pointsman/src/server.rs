@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use balance::{Address, Pool};
-use config::{AccessLogSink, Secret, Snapshot};
-use control::{Control, ControlInput, ListenerView};
-use net::Listening;
+use config::{AccessLogSink, ProxyVersion, Secret, Snapshot, UpstreamProtocol};
+use control::{Control, ControlInput, EndpointTls, ListenerView, Transport};
+use net::{Listening, TlsClient};
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
 use proxy::{Drain, FAILURE_WORDS, OUTCOMES, Plan, Stickiness, WorkerInput, Workers};
 use tokio::sync::{mpsc, watch};
+use wire::proxy_protocol;
 
 use crate::bind::{bind_admin, bind_listeners};
 
@@ -108,6 +109,7 @@ impl Server {
         // Before the workers, so that endpoints without checks are up for the first request.
         let control = Control::start(ControlInput {
             pools: plan.pools.clone(),
+            transports: transports(&plan),
             live_evidence,
             registry: Arc::clone(&registry),
             listeners: views(&listening),
@@ -255,6 +257,31 @@ fn sockets_by_worker(
 fn live_pool(pool: &config::Pool, workers: usize) -> Pool {
     let (settings, endpoints) = (pool.settings.clone(), pool.endpoints.clone());
     Pool::new(settings, endpoints, workers, Instant::now())
+}
+
+/// How the endpoints of each pool are spoken to, for those who ask them how they are.
+fn transports(plan: &Plan) -> Vec<Transport> {
+    let transport = |(pool, client): (&config::Pool, &Option<Arc<TlsClient>>)| {
+        let mut preface = Vec::new();
+        // Without addresses it says that the connection is our own.
+        let header = proxy_protocol::Header::default();
+        match pool.proxy_protocol {
+            Some(ProxyVersion::V1) => proxy_protocol::write_v1(&header, &mut preface),
+            Some(ProxyVersion::V2) => proxy_protocol::write_v2(&header, &mut preface),
+            None => {}
+        }
+        let tls = client.as_ref().map(|client| EndpointTls {
+            client: Arc::clone(client),
+            name: pool.tls.as_ref().and_then(|tls| tls.name.clone()),
+        });
+        Transport {
+            preface: preface.into(),
+            tls,
+            http2: pool.protocol == UpstreamProtocol::H2,
+        }
+    };
+    let pools = plan.snapshot.pools.iter().zip(&plan.tls_clients);
+    pools.map(transport).collect()
 }
 
 fn shape(snapshot: &Snapshot) -> Shape {

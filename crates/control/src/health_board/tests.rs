@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use balance::{
-    EndpointSettings, HashKey, LoadReport, OutlierSettings, PoolSettings, ProbeFailure,
+    Address, EndpointSettings, HashKey, LoadReport, OutlierSettings, PoolSettings, ProbeFailure,
     SlowStartSettings, StickyBy, StickySettings, SuccessRateSettings,
 };
 use observe::{Blame, EventFormat, OutcomeShape, PoolShape, Shape, WorkerMetrics};
@@ -66,7 +66,12 @@ impl Ward {
         let pool = Arc::new(Pool::new(settings, endpoints, 1, Instant::now()));
         let told = Told::default();
         let events = Events::new(EventFormat::Text, told.clone());
-        let board = HealthBoard::new(&[Arc::clone(&pool)], registry, events);
+        let board = HealthBoard::new(
+            &[Arc::clone(&pool)],
+            &[Transport::default()],
+            registry,
+            events,
+        );
         Self {
             board,
             pool,

@@ -7,7 +7,7 @@ use balance::{Availability, CheckKind, Evidence};
 use testkit::{Endpoint, Reply, poll_until};
 
 use crate::exposition;
-use crate::setup::{LIMIT, Setup, http, pool};
+use crate::setup::{LIMIT, Setup, http, pool, pool_with};
 
 const FAILURES: Evidence = Evidence::LiveFailures {
     in_row: 5,
@@ -189,4 +189,20 @@ fn a_control_thread_that_dies_says_so() {
     let control = setup.control.take().unwrap();
     poll_until("it is known to have ended", LIMIT, || !control.is_running());
     control.stop();
+}
+
+#[test]
+fn a_check_with_a_port_of_its_own_goes_there_and_nowhere_else() {
+    let [traffic, health] = [(); 2].map(|()| Endpoint::start(|_| Reply::ok("")));
+    for kind in [CheckKind::Tcp, http()] {
+        let port = health.address().port();
+        let pool = pool_with("app", kind, &[traffic.address()], |settings| {
+            settings.check.port = Some(port);
+        });
+        let setup = Setup::start(vec![pool]);
+        setup.await_availability(0, 0, Availability::Up);
+    }
+    assert_eq!(traffic.connection_count(), 0);
+    let host = health.address().to_string();
+    assert_eq!(health.request().head.field("host"), Some(host.as_str()));
 }

@@ -11,7 +11,7 @@ use balance::{
     Address, Availability, Check, CheckKind, EndpointSettings, Evidence, LiveEvidence,
     OutlierSettings, Pool, PoolSettings, StatusRange,
 };
-use control::{Control, ControlInput, ListenerView};
+use control::{Control, ControlInput, ListenerView, Transport};
 use observe::{
     Blame, EventFormat, Events, OutcomeShape, PoolShape, Registry, Shape, WorkerMetrics,
 };
@@ -45,6 +45,7 @@ impl Setup {
         let events = Told::default();
         let worker = registry.worker();
         let control = Control::start(ControlInput {
+            transports: pools.iter().map(|_| Transport::default()).collect(),
             pools: pools.clone(),
             live_evidence: received,
             registry,
