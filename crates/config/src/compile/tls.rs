@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use message::FieldName;
+
 use super::address::is_host_name;
 use super::{Compiler, Contents};
 use crate::raw::{
@@ -13,28 +15,6 @@ use crate::{
     CertificateFiles, Certificates, ClientCertificateHeaders, ClientCertificates, ListenerTls,
     PoolTls, TlsFiles, TlsPolicy, units,
 };
-
-/// Fields that cannot carry what is known of a client's certificate, and why.
-const FIELDS_TAKEN: &[(&str, &str)] = &[
-    ("host", "the host is in it"),
-    ("cookie", "the client's cookies are in it"),
-    ("forwarded", "the client's address is in it"),
-    ("x-forwarded-for", "the client's address is in it"),
-    ("x-forwarded-host", "the host is in it"),
-    ("x-forwarded-proto", "the scheme is in it"),
-    ("x-request-id", "the id of the request is in it"),
-    ("via", "the proxies on the way are in it"),
-    ("max-forwards", "it counts the proxies on the way"),
-    ("connection", "it is about the connection"),
-    ("keep-alive", "it is about the connection"),
-    ("proxy-connection", "it is about the connection"),
-    ("te", "it is about the connection"),
-    ("upgrade", "it is about the connection"),
-    ("transfer-encoding", "it says where the body ends"),
-    ("content-length", "it says where the body ends"),
-    ("trailer", "it is about the body"),
-    ("expect", "it is about the body"),
-];
 
 impl Compiler<'_> {
     pub(super) fn listener_tls(
@@ -189,16 +169,20 @@ impl Compiler<'_> {
         let mut name = |raw: Option<At<String>>| -> Option<Box<str>> {
             let place = raw.as_ref()?.place.clone();
             let name = self.header_name(raw?).to_ascii_lowercase();
-            if let Some((_, why)) = FIELDS_TAKEN.iter().find(|(taken, _)| *taken == name) {
-                let message = format!("`{name}` cannot carry what a certificate says");
-                self.problems.error(place.clone(), message).help(*why);
+            // CGI and what came after it take `_` for `-`.
+            let plain = name.replace('_', "-");
+            let is_known = FieldName::from_bytes(plain.as_bytes()) != FieldName::Other;
+            if is_known || plain == "cookie" {
+                self.problems
+                    .error(place.clone(), format!("`{name}` has a meaning of its own"))
+                    .help("choose a name that nobody else uses, such as \"x-client-subject\"");
             }
-            if let Some(other) = used.iter().find(|other| other.value == name) {
+            if let Some(other) = used.iter().find(|other| other.value == plain) {
                 self.problems
                     .error(place.clone(), format!("`{name}` carries two things"))
                     .also(other.place.clone(), "the other one");
             }
-            used.push(At::new(place, name.clone()));
+            used.push(At::new(place, plain));
             Some(name.into())
         };
         ClientCertificateHeaders {

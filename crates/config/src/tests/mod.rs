@@ -19,6 +19,8 @@ fn resolve(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let ips: &[&str] = match host.as_str() {
         "one.internal" => &["10.0.1.1"],
+        "app-1.internal" => &["10.0.4.1"],
+        "app-2.internal" => &["10.0.4.2"],
         "two.internal" => &["10.0.2.1", "10.0.2.2", "10.0.2.1"],
         "both.internal" => &["::1", "10.0.3.1", "fd00::1", "10.0.3.2"],
         "six.internal" => &["fd00::1", "fd00::2"],

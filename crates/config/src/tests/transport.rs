@@ -456,7 +456,7 @@ bind = ":2"
 [listeners.b.tls]
 cert = "shop.pem"
 key = "shop.key"
-client = { ca = "ca.pem", crl = "empty.pem", headers = { subject = "X-A", san = "x-a" } }
+client = { ca = "ca.pem", crl = "empty.pem", headers = { subject = "X-A", san = "x_a" } }
 [listeners.c]
 bind = ":3"
 tls = { cert = "shop.pem", key = "shop.key", client = { crl = "crl.pem" } }
@@ -491,13 +491,13 @@ endpoints = ["10.0.0.1:80"]
       |
       = help: there are `required`, `optional`
 
-    error: `x-forwarded-for` cannot carry what a certificate says
+    error: `x-forwarded-for` has a meaning of its own
      --> pointsman.toml:8:93
       |
     8 | client = { ca = "empty.pem", crl = "list.crl", certificate = "maybe", headers = { subject = "X-Forwarded-For", san = "x client", fing...
       |                                                                                             ^^^^^^^^^^^^^^^^^
       |
-      = help: the client's address is in it
+      = help: choose a name that nobody else uses, such as "x-client-subject"
 
     error: `x client` cannot be the name of a header field
      --> pointsman.toml:8:118
@@ -510,13 +510,13 @@ endpoints = ["10.0.0.1:80"]
     error: empty.pem: there is nothing in it
       --> pointsman.toml:14:33
        |
-    14 | client = { ca = "ca.pem", crl = "empty.pem", headers = { subject = "X-A", san = "x-a" } }
+    14 | client = { ca = "ca.pem", crl = "empty.pem", headers = { subject = "X-A", san = "x_a" } }
        |                                 ^^^^^^^^^^^
 
-    error: `x-a` carries two things
+    error: `x_a` carries two things
       --> pointsman.toml:14:81
        |
-    14 | client = { ca = "ca.pem", crl = "empty.pem", headers = { subject = "X-A", san = "x-a" } }
+    14 | client = { ca = "ca.pem", crl = "empty.pem", headers = { subject = "X-A", san = "x_a" } }
        |                                                                    -----        ^^^^^
        |                                                                    |
        |                                                                    the other one
