@@ -8,14 +8,14 @@ use crate::h1::{find_control, is_blank};
 /// What the peer's blocks refer to. One for each connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    table: Table<Note>,
+    pub(super) table: Table<Note>,
     /// Text that stands nowhere else meanwhile. Empty between blocks.
     pub(crate) scratch: Vec<u8>,
 }
 
 /// What is known of a line of the table.
 #[derive(Debug, Clone, Copy)]
-struct Note {
+pub(super) struct Note {
     name: Name,
     is_value_good: bool,
 }

@@ -141,20 +141,21 @@ fn hash(name_index: u32, name: &[u8], value: &[u8]) -> u32 {
     /// In each byte the bit that makes a letter lower case.
     const LOWER: u64 = 0x2020_2020_2020_2020;
     let name = match name_index {
-        0 => (ends(name) | LOWER) ^ name.len() as u64,
+        0 => ends(name, LOWER) ^ name.len() as u64,
         index => u64::from(index),
     };
-    let value = ends(value) ^ (value.len() as u64) << 56;
+    let value = ends(value, 0) ^ (value.len() as u64) << 56;
     let mixed = (name.wrapping_mul(SPREAD).rotate_left(32) ^ value).wrapping_mul(SPREAD);
     (mixed >> 32) as u32
 }
 
-/// The first and the last eight bytes of a text as one number.
+/// The first and the last eight bytes of a text as one number, with the bits of `set` set in both.
 #[inline]
-fn ends(text: &[u8]) -> u64 {
+fn ends(text: &[u8], set: u64) -> u64 {
     if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        return u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29);
+        let [first, last] = [*first, *last].map(|bytes| u64::from_le_bytes(bytes) | set);
+        return first ^ last.rotate_left(29);
     }
-    text.iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    let number = |number, byte: &u8| number << 8 | u64::from(*byte);
+    text.iter().fold(0, number) | set
 }

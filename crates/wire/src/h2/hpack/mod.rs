@@ -19,6 +19,9 @@ mod name;
 mod static_table;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use decoder::Decoder;
 pub(crate) use decoder::{Block, Line};
 pub use encoder::Encoder;

@@ -84,6 +84,12 @@ impl<T> Table<T> {
         ))
     }
 
+    /// Bytes that it keeps room for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry<T>>()
+    }
+
     /// Changes the size, and lets go of what is too much.
     pub(super) fn set_size_max(&mut self, size_max: u32) {
         self.size_max = size_max;
