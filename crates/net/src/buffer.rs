@@ -34,6 +34,22 @@ impl Buffer {
         &self.memory[self.start..self.end]
     }
 
+    /// The bytes that wait, to be worked on in place.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.end]
+    }
+
+    /// Takes away the waiting bytes from `start` to `end`; what stands behind them moves up.
+    pub(crate) fn remove(&mut self, start: usize, end: usize) {
+        if start == 0 {
+            self.consume(end);
+        } else if start < end {
+            self.memory
+                .copy_within(self.start + end..self.end, self.start + start);
+            self.end -= end - start;
+        }
+    }
+
     /// True if no byte waits.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
@@ -73,6 +89,18 @@ impl Buffer {
         self.end += count;
     }
 
+    /// Copies from the front of `bytes` what there is room for; returns how much.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let spare = self.spare();
+        let count = bytes.len().min(spare.len());
+        spare[..count].copy_from_slice(&bytes[..count]);
+        self.fill(count);
+        count
+    }
+
     /// True if no byte can arrive before some are consumed.
     pub fn is_full(&self) -> bool {
         self.has_memory() && self.end - self.start == self.memory.len()
@@ -83,9 +111,14 @@ impl Buffer {
         !self.memory.is_empty()
     }
 
+    /// True if it has room for [`LARGE`] bytes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.memory.len() == LARGE
+    }
+
     /// The same bytes, with room for [`LARGE`] of them.
     pub fn enlarge(&mut self) {
-        if self.memory.len() < LARGE {
+        if !self.is_large() {
             let mut memory = take(LARGE);
             let waiting = self.filled();
             let count = waiting.len();

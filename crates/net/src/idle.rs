@@ -28,7 +28,7 @@ impl<T> Default for IdleConnections<T> {
 impl<T> IdleConnections<T> {
     /// Takes a connection on which nothing has happened since it was put here.
     pub fn take(&mut self, now: Instant) -> Option<(Stream, T)> {
-        while let Some((stream, with, until)) = self.connections.pop() {
+        while let Some((mut stream, with, until)) = self.connections.pop() {
             if now < until && !stream.has_news() {
                 return Some((stream, with));
             }
@@ -46,7 +46,7 @@ impl<T> IdleConnections<T> {
     /// Closes those that are too old or that the endpoint has closed.
     pub fn sweep(&mut self, now: Instant) {
         self.connections
-            .retain(|(stream, _, until)| now < *until && !stream.has_news());
+            .retain_mut(|(stream, _, until)| now < *until && !stream.has_news());
     }
 
     /// Closes the oldest. False if there is none.

@@ -18,5 +18,6 @@ pub use runtime::{available_workers, run_worker};
 pub use stream::{Stream, connect};
 pub use tls::{
     CertificatePem, ClientCertificate, ClientVerification, ShownCertificate, TlsClient,
-    TlsClientSettings, TlsInfo, TlsServer, TlsServerSettings, accept_tls, connect_tls,
+    TlsClientSettings, TlsInfo, TlsServer, TlsServerSettings, TlsStream, accept_tls,
+    check_certificate, connect_tls,
 };

@@ -1,4 +1,4 @@
-//! A byte stream to a client or an endpoint: TCP or a Unix socket.
+//! A byte stream to a client or an endpoint: TCP or a Unix socket, as it is or with TLS on it.
 
 use std::io;
 use std::io::IoSlice;
@@ -9,7 +9,7 @@ use balance::Address;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::Buffer;
+use crate::{Buffer, TlsStream};
 
 /// An open connection.
 ///
@@ -22,6 +22,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix stream socket.
     Unix(UnixStream),
+    /// TLS on one of the others.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -32,6 +34,9 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
+        if let Self::Tls(stream) = self {
+            return stream.poll_read(cx, buffer);
+        }
         if !buffer.has_memory() {
             ready!(self.poll_readable(cx));
         }
@@ -40,6 +45,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut spare))?,
             Self::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut spare))?,
+            Self::Tls(_) => unreachable!("has its own way"),
         }
         let count = spare.filled().len();
         buffer.fill(count);
@@ -47,18 +53,23 @@ impl Stream {
     }
 
     /// Ready once there is something to read, an end or an error included.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx).map(|_| ()),
             Self::Unix(stream) => stream.poll_read_ready(cx).map(|_| ()),
+            Self::Tls(stream) => stream.poll_readable(cx),
         }
     }
 
     /// Writes some of `bytes`.
+    ///
+    /// With TLS, what was taken may wait for room in the kernel: any later call moves it on, and
+    /// only [`Self::poll_shutdown`] makes sure that it has left.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => stream.poll_write(cx, bytes, &[]),
         }
     }
 
@@ -73,6 +84,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+            Self::Tls(stream) => stream.poll_write(cx, first, then),
         }
     }
 
@@ -81,27 +93,49 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
 
     /// True if there is something to read, or the end: a connection that should be silent is not
-    /// usable then. Takes a byte of what there is. Asks the kernel only if that has reported
-    /// something; not by a poll, which the runtime may put off.
-    pub fn has_news(&self) -> bool {
-        let mut byte = [0];
-        let result = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
-        };
+    /// usable then. Takes a byte of what there is, unless there is TLS. Asks the kernel only if
+    /// that has reported something; not by a poll, which the runtime may put off.
+    pub fn has_news(&mut self) -> bool {
+        if let Self::Tls(stream) = self {
+            return stream.has_news();
+        }
+        let result = self.try_read(&mut [0]);
         !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Reads what there is, if the kernel has reported something.
+    pub(crate) fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(bytes),
+            Self::Unix(stream) => stream.try_read(bytes),
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Writes what there is room for.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Makes the close tell the peer at once that the connection failed (RST), where the kernel
     /// can: for a message that was cut.
     pub fn abort_on_drop(&self) {
-        if let Self::Tcp(stream) = self {
-            // Failure leaves an ordinary close, which a cut message shows as well.
-            let _ = stream.set_zero_linger();
+        match self {
+            Self::Tcp(stream) => {
+                // Failure leaves an ordinary close, which a cut message shows as well.
+                let _ = stream.set_zero_linger();
+            }
+            Self::Unix(_) => {}
+            Self::Tls(stream) => stream.socket().abort_on_drop(),
         }
     }
 }

@@ -1,21 +1,36 @@
 //! TLS on both sides of a connection: what a listener shows and demands ([`TlsServer`]), how
 //! endpoints are verified ([`TlsClient`]), and the handshakes.
 //!
-//! Once a handshake is over its connection is a [`Stream`] like any other.
+//! Once a handshake is over its connection is a [`Stream`] like any other: [`TlsStream`] moves its
+//! bytes, and `session` says which interface of rustls it does that with, and why.
+//!
+//! Absent on purpose: files (settings hold PEM), time limits, early data, which can be replayed.
 
+mod belief;
+mod certificate;
+mod client;
+mod explain;
+mod identity;
+mod server;
+mod session;
+mod shown;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::{HandshakeKind, ProtocolVersion};
+
+pub use certificate::check_certificate;
+pub use client::TlsClient;
+pub use server::TlsServer;
+pub use stream::TlsStream;
+
 use crate::Stream;
-
-/// What a listener speaks by TLS. Shared by all workers.
-#[derive(Debug)]
-pub struct TlsServer {}
-
-/// How endpoints of a pool are spoken to by TLS. Shared by all workers.
-#[derive(Debug)]
-pub struct TlsClient {}
 
 /// What a [`TlsServer`] is made of.
 #[derive(Debug, Clone)]
@@ -47,7 +62,7 @@ impl std::fmt::Debug for CertificatePem {
 }
 
 /// How clients' certificates are verified.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientVerification {
     /// Authorities, in PEM.
     pub ca: Vec<u8>,
@@ -103,57 +118,26 @@ pub struct ClientCertificate {
 }
 
 /// A certificate that a listener shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownCertificate {
-    /// Its names.
+    /// Its names in lower case, and its addresses.
     pub names: Vec<String>,
     /// Until when it is valid.
     pub not_after: SystemTime,
-}
-
-#[expect(
-    unused_variables,
-    clippy::unimplemented,
-    clippy::missing_errors_doc,
-    reason = "a skeleton"
-)]
-impl TlsServer {
-    /// What is wrong with `settings`, in one sentence, is the error.
-    pub fn new(settings: &TlsServerSettings) -> Result<Self, String> {
-        unimplemented!()
-    }
-
-    /// Shows other certificates from the next handshake on.
-    pub fn replace(&self, settings: &TlsServerSettings) -> Result<(), String> {
-        unimplemented!()
-    }
-
-    /// The certificates that are shown now.
-    pub fn certificates(&self) -> Vec<ShownCertificate> {
-        unimplemented!()
-    }
-}
-
-#[expect(
-    unused_variables,
-    clippy::unimplemented,
-    clippy::missing_errors_doc,
-    reason = "a skeleton"
-)]
-impl TlsClient {
-    /// What is wrong with `settings`, in one sentence, is the error.
-    pub fn new(settings: &TlsClientSettings) -> Result<Self, String> {
-        unimplemented!()
-    }
 }
 
 /// The server's part of a handshake on `stream`. There is no time limit here.
 ///
 /// # Errors
 /// The client closed, or the two could not agree; the message says on what.
-#[expect(unused_variables, clippy::unimplemented, reason = "a skeleton")]
 pub async fn accept_tls(stream: Stream, server: &Arc<TlsServer>) -> io::Result<Stream> {
-    unimplemented!()
+    let (session, choice) = server
+        .session()
+        .map_err(|error| io::Error::other(explain::sentence(&error)))?;
+    let mut stream = Box::new(TlsStream::new(stream, session));
+    poll_fn(|cx| stream.poll_handshake(cx)).await?;
+    stream.describe(choice.asked());
+    Ok(Stream::Tls(stream))
 }
 
 /// The client's part of a handshake with an endpoint whose certificate is for `name`, a host name
@@ -161,18 +145,54 @@ pub async fn accept_tls(stream: Stream, server: &Arc<TlsServer>) -> io::Result<S
 ///
 /// # Errors
 /// The endpoint closed, or its certificate is not one to believe; the message says why.
-#[expect(unused_variables, clippy::unimplemented, reason = "a skeleton")]
 pub async fn connect_tls(
     stream: Stream,
     client: &Arc<TlsClient>,
     name: &str,
 ) -> io::Result<Stream> {
-    unimplemented!()
+    let session = client
+        .session(name)
+        .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+    let mut stream = Box::new(TlsStream::new(stream, session));
+    poll_fn(|cx| stream.poll_handshake(cx)).await?;
+    stream.describe(None);
+    Ok(Stream::Tls(stream))
 }
 
 impl Stream {
     /// What the TLS handshake came to; `None` without TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        None
+        match self {
+            Self::Tls(stream) => Some(stream.info()),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+}
+
+impl TlsInfo {
+    /// What a session agreed on, whose client asked for `sni`.
+    fn of(session: &session::Session, sni: Option<&str>) -> Self {
+        let common = session.common();
+        let suite = common.negotiated_cipher_suite();
+        // The certificate of an endpoint has been verified, and is of no more use.
+        let shown = match session {
+            session::Session::Server(_) => common.peer_certificates(),
+            session::Session::Client(_) => None,
+        };
+        Self {
+            is_http2: common.alpn_protocol() == Some(b"h2"),
+            sni: sni.map(Into::into),
+            version: match common.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: suite
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or("unknown"),
+            is_resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            client: shown
+                .and_then(|chain| chain.first())
+                .and_then(|leaf| identity::identify(leaf)),
+        }
     }
 }

@@ -1,0 +1,53 @@
+//! How endpoints are spoken to, and which of them are believed.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+
+use super::certificate::{self, provider};
+use super::session::Session;
+use super::{TlsClientSettings, belief, explain};
+
+/// How endpoints of a pool are spoken to by TLS. Shared by all workers, and with it the sessions
+/// that can be resumed.
+#[derive(Debug)]
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+}
+
+impl TlsClient {
+    /// # Errors
+    /// What is wrong with `settings`, in one sentence.
+    pub fn new(settings: &TlsClientSettings) -> Result<Self, String> {
+        let builder = ClientConfig::builder_with_provider(provider().clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(belief::verifier(settings)?);
+        let mut config = match &settings.certificate {
+            Some(pem) => {
+                let (key, _) = certificate::read(pem)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        if settings.http2 {
+            config.alpn_protocols.push(b"h2".to_vec());
+        }
+        if settings.http1 {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
+        Ok(Self {
+            config: Arc::new(config),
+        })
+    }
+
+    /// A handshake with an endpoint whose certificate is for `name`.
+    pub(super) fn session(&self, name: &str) -> Result<Session, String> {
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| format!("{name} is neither a host name nor an address"))?;
+        Session::client(&self.config, name).map_err(|error| explain::sentence(&error))
+    }
+}

@@ -1,0 +1,118 @@
+//! What went wrong with TLS, in sentences for whoever is woken by it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+/// One sentence about `error`, lower case, without a full stop.
+pub(super) fn sentence(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => certificate(error),
+        Error::AlertReceived(alert) => format!("the peer refused: {}", alert_received(*alert)),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "what arrived is not TLS".to_owned(),
+        Error::NoApplicationProtocol => {
+            "the peer offers protocols by ALPN, but none of ours".to_owned()
+        }
+        Error::NoCertificatesPresented => "the peer showed no certificate".to_owned(),
+        Error::PeerIncompatible(why) => incompatible(why),
+        Error::InvalidCertRevocationList(why) => {
+            format!("the revocation list cannot be used: {why:?}")
+        }
+        Error::DecryptError => "a record was altered on its way".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the certificate expired on {}", date(*not_after))
+        }
+        CertificateError::Expired => "the certificate has expired".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the certificate is not valid before {}", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let names: Vec<String> = presented.iter().map(|name| plain_name(name)).collect();
+            let names = match names.as_slice() {
+                [] => "no name at all".to_owned(),
+                names => names.join(", "),
+            };
+            format!(
+                "the certificate is for {names}, not for {}",
+                expected.to_str()
+            )
+        }
+        CertificateError::UnknownIssuer => {
+            "the issuer of the certificate is not trusted: give its certificate as `ca`".to_owned()
+        }
+        CertificateError::Revoked => "the certificate has been revoked".to_owned(),
+        CertificateError::UnknownRevocationStatus => {
+            "no revocation list covers the issuer of the certificate".to_owned()
+        }
+        CertificateError::BadSignature => {
+            "the certificate is not signed by the issuer that it names".to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not meant for this side of a connection (extended key usage)"
+                .to_owned()
+        }
+        other => format!("the certificate is not valid: {other}"),
+    }
+}
+
+fn alert_received(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "it wants a certificate from us".to_owned(),
+        AlertDescription::UnknownCA => "it does not trust the issuer of our certificate".to_owned(),
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate => "it does not like our certificate".to_owned(),
+        AlertDescription::CertificateExpired => "our certificate has expired".to_owned(),
+        AlertDescription::CertificateRevoked => "our certificate has been revoked".to_owned(),
+        AlertDescription::UnrecognisedName => "it does not know the name".to_owned(),
+        AlertDescription::NoApplicationProtocol => "it speaks none of our protocols".to_owned(),
+        AlertDescription::ProtocolVersion => "it speaks none of our versions of TLS".to_owned(),
+        AlertDescription::HandshakeFailure => {
+            "it found no common version, cipher or signature".to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn incompatible(why: &PeerIncompatible) -> String {
+    match why {
+        PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+            "the peer speaks none of our versions of TLS".to_owned()
+        }
+        PeerIncompatible::NoCipherSuitesInCommon => {
+            "the peer offers none of our ciphers".to_owned()
+        }
+        PeerIncompatible::NoSignatureSchemesInCommon => {
+            "the peer cannot verify signatures of our kind of key".to_owned()
+        }
+        other => format!("the peer cannot be spoken with: {other:?}"),
+    }
+}
+
+/// `DnsName("a.example")` as `a.example`: names arrive as a debugger shows them.
+fn plain_name(name: &str) -> String {
+    match name.split('"').nth(1) {
+        Some(inner) => inner.to_owned(),
+        None => name.to_owned(),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
