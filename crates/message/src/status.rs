@@ -17,6 +17,8 @@ impl Status {
     pub const NO_CONTENT: Self = Self(204);
     /// 304 Not Modified
     pub const NOT_MODIFIED: Self = Self(304);
+    /// 308 Permanent Redirect
+    pub const PERMANENT_REDIRECT: Self = Self(308);
     /// 400 Bad Request
     pub const BAD_REQUEST: Self = Self(400);
     /// 404 Not Found
@@ -72,6 +74,7 @@ impl Status {
             Self::OK => "OK",
             Self::NO_CONTENT => "No Content",
             Self::NOT_MODIFIED => "Not Modified",
+            Self::PERMANENT_REDIRECT => "Permanent Redirect",
             Self::BAD_REQUEST => "Bad Request",
             Self::NOT_FOUND => "Not Found",
             Self::METHOD_NOT_ALLOWED => "Method Not Allowed",

@@ -21,6 +21,8 @@ pub struct Shape {
     pub failures: &'static [&'static str],
     /// Each outcome of an attempt, by its number.
     pub outcomes: &'static [OutcomeShape],
+    /// Each rule whose breach ends an HTTP/2 connection, by its number.
+    pub http2_rules: &'static [&'static str],
 }
 
 /// A way in which an attempt can end.
@@ -81,6 +83,8 @@ pub struct ListenerMetrics {
     pub bytes_sent: Counter,
     /// Requests refused before a route was chosen, because they break the protocol or a limit.
     pub requests_rejected: Counter,
+    /// HTTP/2 connections ended because the client broke a rule, by [`Shape::http2_rules`].
+    pub http2_abuse: Box<[Counter]>,
 }
 
 /// What one worker saw of a route.
@@ -280,7 +284,10 @@ impl WorkerMetrics {
             listeners: shape
                 .listeners
                 .iter()
-                .map(|_| ListenerMetrics::default())
+                .map(|_| ListenerMetrics {
+                    http2_abuse: counters(shape.http2_rules.len()),
+                    ..ListenerMetrics::default()
+                })
                 .collect(),
             routes: shape.routes.iter().map(route).collect(),
             pools: shape.pools.iter().map(pool).collect(),
@@ -331,6 +338,17 @@ impl Page<'_> {
             for (index, listener) in self.shape.listeners.iter().enumerate() {
                 let value = sum(&self.workers, |worker| of(&worker.listeners[index]));
                 family.sample(&[("listener", listener)], value);
+            }
+        }
+        let name = "pointsman_http2_abuse_total";
+        let help = "HTTP/2 connections ended because the client broke a rule.";
+        let mut family = self.encoder.counter(name, help);
+        for (index, listener) in self.shape.listeners.iter().enumerate() {
+            for (number, rule) in self.shape.http2_rules.iter().enumerate() {
+                let value = sum(&self.workers, |worker| {
+                    &worker.listeners[index].http2_abuse[number]
+                });
+                family.sample(&[("listener", listener), ("rule", rule)], value);
             }
         }
         let name = "pointsman_listener_connections_open";
@@ -633,6 +651,7 @@ mod tests {
             }],
             failures: &["connection_timeout"],
             outcomes: &OUTCOMES,
+            http2_rules: &["protocol"],
         })
     }
 

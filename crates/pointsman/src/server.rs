@@ -11,7 +11,7 @@ use config::{AccessLogSink, ProxyVersion, Secret, Snapshot, UpstreamProtocol};
 use control::{Control, ControlInput, EndpointTls, ListenerView, Transport};
 use net::{Listening, TlsClient};
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
-use proxy::{Drain, FAILURE_WORDS, OUTCOMES, Plan, Stickiness, WorkerInput, Workers};
+use proxy::{Drain, FAILURE_WORDS, HTTP2_RULES, OUTCOMES, Plan, Stickiness, WorkerInput, Workers};
 use tokio::sync::{mpsc, watch};
 use wire::proxy_protocol;
 
@@ -307,6 +307,7 @@ fn shape(snapshot: &Snapshot) -> Shape {
         pools: snapshot.pools.iter().map(pool).collect(),
         failures: FAILURE_WORDS,
         outcomes: OUTCOMES,
+        http2_rules: HTTP2_RULES,
     }
 }
 

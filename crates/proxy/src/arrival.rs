@@ -34,7 +34,7 @@ pub(crate) async fn receive_head(
     client: &mut Client,
     head: &mut RequestHead,
 ) -> Result<(), NoRequest> {
-    let listener = &worker.plan.snapshot.listeners[client.listener];
+    let listener = &worker.plan.snapshot.listeners[client.peer.listener];
     let limits = limits(&listener.limits);
     let mut reader = RequestReader::default();
     let mut is_partial = false;
@@ -149,6 +149,10 @@ pub(crate) fn check(
         .is_some_and(|protocol| !allows(request.text(protocol)))
     {
         request.upgrade = None;
+        if request.is_extended_connect {
+            // Without the protocol nothing is left of it.
+            return Err(Stop::Failure(Failure::MethodNotAllowed, EndedBy::Us));
+        }
     }
     Ok(max_forwards)
 }

@@ -3,6 +3,8 @@
 //! An attempt can fail in a number of ways ([`Failed`]). What follows is told here for each: may
 //! the request move, what does it say about the endpoint, what do we answer if it may not.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use balance::RetryOn;
@@ -11,6 +13,7 @@ use message::{BodyLength, Status, Version};
 use wire::h1::BadMessage;
 
 use crate::arrival::limits;
+use crate::channel::Channel;
 use crate::client::Gone;
 use crate::exchange::{Exchange, Search};
 use crate::failure::Failure;
@@ -96,6 +99,9 @@ impl Exchange<'_> {
             }
         };
 
+        if self.request.upgrade.is_some() {
+            self.wait_for_switch(&mut upstream).await?;
+        }
         self.record.phase = Phase::Response;
         let mut patience = self.patience(route);
         self.client.allow_until(now + patience.endpoint);
@@ -153,8 +159,31 @@ impl Exchange<'_> {
 
     /// The request, as it goes out to one endpoint. `now` is the time, if it is known.
     pub(crate) fn question(&self, now: Option<Instant>) -> Question {
-        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.listener].limits);
-        Question::new(self.request.method, limits, now)
+        let limits = limits(&self.worker.plan.snapshot.listeners[self.client.peer.listener].limits);
+        let upgrade = self.request.upgrade;
+        let upgrade = upgrade.map(|protocol| self.request.text(protocol).into());
+        Question::new(self.request.method, upgrade, limits, now)
+    }
+
+    /// Over HTTP/2 an endpoint says at the beginning whether it can switch protocols (RFC 8441 §3).
+    /// One that cannot is a mistake of the config and not to be blamed.
+    async fn wait_for_switch(&mut self, upstream: &mut Upstream) -> Result<(), Failed> {
+        let Channel::Stream(stream) = &mut upstream.channel else {
+            return Ok(());
+        };
+        let client = &mut *self.client;
+        let may_switch = poll_fn(|cx| {
+            if let Poll::Ready(may_switch) = stream.poll_may_switch(cx) {
+                return Poll::Ready(may_switch);
+            }
+            client.poll_timeout(cx).map(|()| false)
+        })
+        .await;
+        if may_switch {
+            return Ok(());
+        }
+        let stop = Stop::Failure(Failure::UpgradeFailed, EndedBy::Endpoint);
+        Err(Failed::Client(stop))
     }
 
     /// How long the response to an attempt is waited for, whose connection is there `now`.
@@ -184,11 +213,11 @@ impl Exchange<'_> {
     /// Passes the head of an interim response on.
     pub(crate) async fn pass_interim(&mut self, patience: Patience) -> Result<(), Failed> {
         // HTTP/1.0 has no interim responses (RFC 9110 §15.2).
-        if self.request.version == Version::Http11 {
+        if self.request.version != Version::Http10 {
             let mut head = Vec::new();
             write_interim_head(self.response, &mut head);
             let until = self.client.allowed_until();
-            let written = self.client.write_all(&head, patience.client).await;
+            let written = self.client.send_interim(&head, patience.client).await;
             written.map_err(|Gone| Failed::Client(Stop::ClientGone))?;
             self.client.allow_until(until);
         }
@@ -210,7 +239,7 @@ impl Exchange<'_> {
     }
 
     pub(crate) fn patience(&self, route: &Route) -> Patience {
-        let listener = &self.worker.plan.snapshot.listeners[self.client.listener];
+        let listener = &self.worker.plan.snapshot.listeners[self.client.peer.listener];
         Patience {
             client: listener.timeouts.body,
             endpoint: route.timeouts.body,
@@ -226,6 +255,8 @@ pub(crate) enum Stop {
     ClientGone,
     /// We answer.
     Failure(Failure, EndedBy),
+    /// We send the client to the same place by HTTPS, at this port.
+    Redirect { port: u16 },
     /// We answer, and all is well: a question that was for us.
     OwnAnswer,
 }
@@ -237,6 +268,8 @@ pub(crate) enum Failed {
     NotConnected(Failure),
     /// The kept connection had closed: the endpoint got nothing.
     Stale,
+    /// The endpoint took the request and said that it will not work on it.
+    Refused,
     /// The client left or broke a rule: not the endpoint's fault.
     Client(Stop),
     /// The endpoint closed before its response was there.
@@ -269,7 +302,7 @@ impl Failed {
     /// What the pool's settings say about this.
     pub(crate) fn retryable(self, on: &RetryOn) -> Retryable {
         let (is_on, retryable) = match self {
-            Self::NotConnected(_) | Self::Stale => (on.connect, Retryable::Always),
+            Self::NotConnected(_) | Self::Stale | Self::Refused => (on.connect, Retryable::Always),
             Self::Closed => (on.reset, Retryable::IfIdempotent),
             Self::Timeout => (on.timeout, Retryable::IfIdempotent),
             Self::TooSlow => (true, Retryable::Decided),
@@ -278,9 +311,9 @@ impl Failed {
         if is_on { retryable } else { Retryable::No }
     }
 
-    /// True if the endpoint got nothing of the request.
-    pub(crate) fn is_before_sending(self) -> bool {
-        matches!(self, Self::NotConnected(_) | Self::Stale)
+    /// True if the endpoint has done nothing for the request.
+    pub(crate) fn is_before_work(self) -> bool {
+        matches!(self, Self::NotConnected(_) | Self::Stale | Self::Refused)
     }
 
     /// What it says about the endpoint.
@@ -293,6 +326,7 @@ impl Failed {
             }
             Self::NotConnected(_) => Outcome::ConnectFailed,
             Self::Stale => Outcome::Stale,
+            Self::Refused => Outcome::Full,
             Self::Closed => Outcome::Reset,
             Self::Timeout | Self::TooSlow => Outcome::Timeout,
             Self::BadResponse(_) | Self::Switched => Outcome::BadResponse,
@@ -307,7 +341,7 @@ impl Failed {
                 return Stop::Failure(failure, EndedBy::Us);
             }
             Self::NotConnected(failure) => failure,
-            Self::Stale | Self::Closed => Failure::ConnectionTerminated,
+            Self::Stale | Self::Refused | Self::Closed => Failure::ConnectionTerminated,
             Self::Timeout | Self::TooSlow => Failure::ResponseTimeout,
             Self::BadResponse(bad) => Failure::BadResponse(bad),
             Self::Switched => Failure::UpgradeFailed,
@@ -327,6 +361,7 @@ impl From<NoResponse> for Failed {
                 Self::Client(Stop::Failure(Failure::RequestTimeout, EndedBy::Client))
             }
             NoResponse::NothingSent => Self::Stale,
+            NoResponse::Refused => Self::Refused,
             NoResponse::Closed => Self::Closed,
             NoResponse::Timeout => Self::Timeout,
             NoResponse::Broke(bad) => Self::BadResponse(bad),

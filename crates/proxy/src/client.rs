@@ -2,29 +2,38 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use net::{Buffer, Deadline, Stream};
+use net::{Buffer, Deadline, TlsInfo};
 
+use crate::channel::Channel;
 use crate::client_address::ClientAddress;
 
-/// A client's connection and what has arrived on it.
+/// A client's side of exchanges, and what has arrived on it: of one after the other on a
+/// connection of HTTP/1, of a single one on a stream of HTTP/2.
 pub(crate) struct Client {
-    pub(crate) stream: Stream,
+    pub(crate) channel: Channel,
     /// What has arrived and was not consumed.
     pub(crate) buffer: Buffer,
     deadline: Deadline,
     /// The end of the whole exchange, which no phase may outlast.
     last_moment: Option<Instant>,
-    /// The address, written out once: every request shows it to the endpoint.
-    pub(crate) address: ClientAddress,
-    pub(crate) listener: usize,
+    pub(crate) peer: Rc<Peer>,
     /// Bytes read, over all exchanges.
     pub(crate) bytes_received: u64,
     /// Bytes written, over all exchanges.
     pub(crate) bytes_sent: u64,
+}
+
+/// What is known of a client's connection.
+pub(crate) struct Peer {
+    /// Written out once: every request shows it to the endpoint.
+    pub(crate) address: ClientAddress,
+    pub(crate) listener: usize,
+    /// What the TLS handshake came to.
+    pub(crate) tls: Option<TlsInfo>,
 }
 
 /// The client is gone: it closed, or the connection broke.
@@ -32,19 +41,13 @@ pub(crate) struct Client {
 pub(crate) struct Gone;
 
 impl Client {
-    pub(crate) fn new(
-        stream: Stream,
-        peer: Option<SocketAddr>,
-        listener: usize,
-        until: Instant,
-    ) -> Self {
+    pub(crate) fn new(channel: Channel, peer: Rc<Peer>, until: Instant) -> Self {
         Self {
-            stream,
+            channel,
             buffer: Buffer::default(),
             deadline: Deadline::new(until),
             last_moment: None,
-            address: ClientAddress::new(peer),
-            listener,
+            peer,
             bytes_received: 0,
             bytes_sent: 0,
         }
@@ -86,9 +89,22 @@ impl Client {
         self.deadline.poll_passed(cx)
     }
 
+    /// What it consists of, to go on with in another way.
+    pub(crate) fn into_parts(self) -> (Channel, Buffer) {
+        (self.channel, self.buffer)
+    }
+
+    /// Ready once there may be something to read.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.channel {
+            Channel::Connection(stream) => stream.poll_readable(cx),
+            Channel::Stream(_) => Poll::Pending,
+        }
+    }
+
     /// Reads what has arrived. Zero: the client has closed. The buffer must have room.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = self.stream.poll_read(cx, &mut self.buffer);
+        let read = self.channel.poll_read(cx, &mut self.buffer);
         if let Poll::Ready(Ok(count)) = read {
             self.bytes_received += count as u64;
         }
@@ -99,6 +115,10 @@ impl Client {
     /// gone, as with most proxies: the two cannot be told apart before the answer is written.
     /// What it sends meanwhile is kept for the next request, up to a buffer.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        if let Channel::Stream(stream) = &mut self.channel {
+            // There, each side says for itself when it is done.
+            return stream.poll_gone(cx).map(|()| Gone);
+        }
         loop {
             if self.buffer.is_full() {
                 return Poll::Pending;
@@ -111,14 +131,50 @@ impl Client {
         }
     }
 
-    /// Writes all of `bytes`, allowing `patience` between two steps forward.
-    pub(crate) async fn write_all(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Gone> {
+    /// Sends the head of an interim response.
+    pub(crate) async fn send_interim(
+        &mut self,
+        head: &[u8],
+        patience: Duration,
+    ) -> Result<(), Gone> {
+        match &mut self.channel {
+            Channel::Connection(_) => self.write_all(head, patience).await,
+            Channel::Stream(stream) => {
+                self.bytes_sent += head.len() as u64;
+                stream.send_head(head, false).map_err(|_| Gone)
+            }
+        }
+    }
+
+    /// Sends a whole response, `reply`, whose first `head_bytes` are its head.
+    pub(crate) async fn send_reply(
+        &mut self,
+        reply: &[u8],
+        head_bytes: usize,
+        patience: Duration,
+    ) -> Result<(), Gone> {
+        if let Channel::Stream(stream) = &mut self.channel {
+            let (head, body) = reply.split_at(head_bytes);
+            self.bytes_sent += head.len() as u64;
+            stream.send_head(head, body.is_empty()).map_err(|_| Gone)?;
+            return self.write_all(body, patience).await;
+        }
+        self.write_all(reply, patience).await
+    }
+
+    /// Writes all of `bytes`, the last of a message, allowing `patience` between two steps forward.
+    async fn write_all(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Gone> {
         let mut written = 0;
         self.allow(patience);
         poll_fn(|cx| {
             while written < bytes.len() {
-                match self.stream.poll_write(cx, &bytes[written..]) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Gone)),
+                let rest = &bytes[written..];
+                let step = match &mut self.channel {
+                    Channel::Connection(stream) => stream.poll_write(cx, rest).map_err(|_| Gone),
+                    Channel::Stream(stream) => stream.poll_send(cx, rest, true).map_err(|_| Gone),
+                };
+                match step {
+                    Poll::Ready(Ok(0) | Err(Gone)) => return Poll::Ready(Err(Gone)),
                     Poll::Ready(Ok(count)) => {
                         written += count;
                         self.bytes_sent += count as u64;
@@ -132,12 +188,20 @@ impl Client {
         .await
     }
 
+    /// True if the client has sent something that was not read, or has closed.
+    pub(crate) fn has_news(&mut self) -> bool {
+        match &mut self.channel {
+            Channel::Connection(stream) => stream.has_news(),
+            Channel::Stream(_) => false,
+        }
+    }
+
     /// Closes so that the client gets what was written last: a close with unread bytes would send
     /// a reset, which discards it (RFC 9112 §9.6). Reads on for a moment, and throws it away.
     pub(crate) async fn close_gently(&mut self) {
         self.last_moment = None;
         self.allow(LINGER_MAX);
-        if poll_fn(|cx| self.stream.poll_shutdown(cx)).await.is_err() {
+        if poll_fn(|cx| self.channel.poll_shutdown(cx)).await.is_err() {
             return;
         }
         let mut bytes_left = LINGER_BYTES_MAX;

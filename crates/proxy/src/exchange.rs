@@ -11,14 +11,16 @@ use std::task::Poll;
 use std::time::Instant;
 
 use balance::{HedgeSettings, Tried, Wanted, Why, backoff, hash_key};
-use config::Route;
+use config::{Route, UpstreamProtocol};
 use message::{BodyLength, RequestHead, ResponseHead, Status};
-use wire::h1::BodyWriter;
+use net::TlsInfo;
+use wire::h1::{BadMessage, BodyWriter};
 
 use crate::arrival::{NoRequest, check, receive_head};
 use crate::attempt::{Failed, Retryable, Stop};
+use crate::channel::Channel;
 use crate::client::{Client, Gone};
-use crate::failure::{Failure, write_options, write_reply};
+use crate::failure::{Failure, write_options, write_redirect, write_reply};
 use crate::forward::{self, CutShort, Transfer};
 use crate::headers::{
     RequestExtras, ResponseExtras, ResponseFraming, write_request_head, write_response_head,
@@ -28,6 +30,7 @@ use crate::key;
 use crate::record::{Attempt, AttemptRecord, EndedBy, Outcome, Phase, Record};
 use crate::sticky::{self, Visit};
 use crate::upstream::{self, Admission, Upstream};
+use crate::websocket;
 use crate::worker::Worker;
 
 /// What becomes of the client's connection.
@@ -91,15 +94,8 @@ impl Search {
 /// Serves one request of `client`, or none if nothing has arrived.
 pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
     let mut scratch = worker.take_scratch();
-    let Scratch {
-        request,
-        response,
-        up,
-        down,
-        attempts,
-    } = &mut *scratch;
     let consumed_before = client.bytes_consumed();
-    let received = match receive_head(worker, client, request).await {
+    let received = match receive_head(worker, client, &mut scratch.request).await {
         Ok(()) => Ok(()),
         Err(NoRequest::Gone) => Err(Stop::ClientGone),
         Err(NoRequest::Timeout) => Err(Stop::Failure(Failure::RequestTimeout, EndedBy::Client)),
@@ -113,10 +109,47 @@ pub(crate) async fn run(worker: &Worker, client: &mut Client) -> Next {
             };
         }
     };
-    if request.bytes.is_empty() {
+    if scratch.request.bytes.is_empty() {
         // The head is not whole: its fields point into bytes that are not there.
-        request.clear();
+        scratch.request.clear();
     }
+    serve(worker, client, scratch, received, consumed_before).await
+}
+
+/// Serves the request whose head, in `scratch`, came on the stream of `client`; `rejected` says
+/// what is wrong with it.
+pub(crate) async fn run_stream(
+    worker: &Worker,
+    client: &mut Client,
+    scratch: Box<Scratch>,
+    rejected: Option<BadMessage>,
+) {
+    let received = match rejected {
+        None => Ok(()),
+        Some(bad) => Err(Stop::Failure(Failure::BadRequest(bad), EndedBy::Client)),
+    };
+    client.bytes_received = scratch.request.bytes.len() as u64;
+    if serve(worker, client, scratch, received, 0).await == Next::Close {
+        client.channel.abort();
+    }
+}
+
+/// Serves the request in `scratch`, or answers what is wrong with it. The client had sent so many
+/// bytes before it.
+async fn serve(
+    worker: &Worker,
+    client: &mut Client,
+    mut scratch: Box<Scratch>,
+    received: Result<(), Stop>,
+    consumed_before: u64,
+) -> Next {
+    let Scratch {
+        request,
+        response,
+        up,
+        down,
+        attempts,
+    } = &mut *scratch;
     let attempts_before = std::mem::take(attempts);
     let record = Record::begin(worker, client, request, consumed_before, attempts_before);
     let mut exchange = Exchange {
@@ -164,14 +197,33 @@ impl Exchange<'_> {
     async fn serve(&mut self) -> Result<Next, Stop> {
         let worker = self.worker;
         let snapshot = &worker.plan.snapshot;
-        let writer = match self.request.body_length {
-            BodyLength::Chunked => BodyWriter::Chunked,
+        let length = self.request.body_length;
+        let writer = match length {
+            BodyLength::Chunked | BodyLength::UntilEnd => BodyWriter::Chunked,
             _ => BodyWriter::Plain,
         };
-        self.up.begin(self.request.body_length, writer);
+        self.up
+            .begin(arriving(length, &self.client.channel), writer);
+        if self.request.upgrade.is_some() {
+            self.up.stay_open();
+        }
+
+        // Is it here for what this listener is for?
+        let listener = &snapshot.listeners[self.client.peer.listener];
+        if let Some(port) = listener.redirect_to_https
+            && !self.request.route_host().is_empty()
+        {
+            return Err(Stop::Redirect { port });
+        }
+        if let (Some(settings), Some(tls)) = (&listener.tls, &self.client.peer.tls)
+            && settings.strict_sni
+            && !is_meant(self.request, tls)
+        {
+            return Err(Stop::Failure(Failure::Misdirected, EndedBy::Client));
+        }
 
         // Which route, and is the request allowed on it?
-        let route = snapshot.listeners[self.client.listener]
+        let route = listener
             .routes
             .find(self.request.route_host(), &self.request.route_path())
             .ok_or(Stop::Failure(Failure::RouteNotFound, EndedBy::Us))?;
@@ -187,7 +239,9 @@ impl Exchange<'_> {
         let pool = &worker.plan.pools[route.pool];
         let retry = &route.retry;
         self.recognize(route.pool);
-        if retry.attempts > 0 && self.request.method.is_idempotent() {
+        // Only over HTTP/2 can an endpoint say that it has not worked on a request it got.
+        let may_be_refused = snapshot.pools[route.pool].protocol != UpstreamProtocol::H1;
+        if retry.attempts > 0 && (may_be_refused || self.request.method.is_idempotent()) {
             self.up.keep(retry.body_bytes_max);
         }
         self.write_own_request_head(route);
@@ -238,13 +292,12 @@ impl Exchange<'_> {
                 search.retries += 1;
             }
             // Where nothing was sent there is nobody to spare.
-            if !matches!(failed, Some(Failed::NotConnected(_) | Failed::Stale)) {
+            if !failed.is_some_and(Failed::is_before_work) {
                 self.pause(search.retries).await?;
             }
             self.response.clear();
             if self.up.rewind(&mut self.client.buffer) {
                 self.write_own_request_head(route);
-                self.up.replay();
             }
         };
 
@@ -270,7 +323,7 @@ impl Exchange<'_> {
         let plan = &self.worker.plan;
         let pool = &plan.pools[index];
         let request = &*self.request;
-        let client = self.record.identity.client(&self.client.address);
+        let client = self.record.identity.client(&self.client.peer.address);
         let key = pool.key().and_then(|key| key::of(key, request, client));
         self.key = key.map(hash_key);
         let now = self.record.time;
@@ -317,9 +370,12 @@ impl Exchange<'_> {
     /// What the endpoint is told.
     pub(crate) fn write_request_head(&self, route: &Route, out: &mut Vec<u8>) {
         let plan = &self.worker.plan;
-        let tls = plan.snapshot.listeners[self.client.listener].tls.as_ref();
+        let peer = &self.client.peer;
+        let tls = plan.snapshot.listeners[peer.listener].tls.as_ref();
+        let is_keyless = self.request.is_extended_connect;
+        let key = is_keyless.then(|| websocket::new_key(&mut self.worker.random.borrow_mut()));
         let extras = RequestExtras {
-            peer: &self.client.address,
+            peer: &self.client.peer.address,
             identity: &self.record.identity,
             request_id: self.record.request_id.as_bytes(),
             pseudonym: &plan.pseudonym,
@@ -327,8 +383,8 @@ impl Exchange<'_> {
             max_forwards: self.max_forwards,
             own_cookie: sticky::own_cookie(&plan.pools[route.pool]),
             certificate_fields: tls.and_then(|tls| Some(&tls.client.as_ref()?.headers)),
-            certificate: self.client.stream.tls().and_then(|tls| tls.client.as_ref()),
-            websocket_key: None,
+            certificate: peer.tls.as_ref().and_then(|tls| tls.client.as_ref()),
+            websocket_key: key.as_deref(),
         };
         write_request_head(self.request, &extras, out);
     }
@@ -396,7 +452,8 @@ impl Exchange<'_> {
             && framing.is_delimited
             && up.source_is_done()
             && !worker.is_draining();
-        down.begin(response.body_length, framing.writer);
+        let length = arriving(response.body_length, &upstream.channel);
+        down.begin(length, framing.writer);
         let extras = ResponseExtras {
             framing,
             version: request.version,
@@ -404,7 +461,7 @@ impl Exchange<'_> {
             request_id: record.request_id.as_bytes(),
             is_fail_open: record.is_fail_open(),
             set_cookie: set_cookie.as_deref(),
-            hsts_seconds: worker.plan.snapshot.listeners[client.listener]
+            hsts_seconds: worker.plan.snapshot.listeners[client.peer.listener]
                 .tls
                 .as_ref()
                 .and_then(|tls| tls.hsts_seconds),
@@ -429,7 +486,7 @@ impl Exchange<'_> {
             let is_quiet = up.source_is_done()
                 && client.buffer.is_empty()
                 && !worker.is_draining()
-                && !client.stream.has_news();
+                && !client.has_news();
             return match (keep_alive, is_quiet) {
                 (true, _) => Next::KeepAlive(now),
                 (false, true) => Next::Close,
@@ -460,7 +517,7 @@ impl Exchange<'_> {
         // The client must see that something is missing: where the close is the end of the body,
         // it has to be a failed one.
         if !framing.is_delimited {
-            client.stream.abort_on_drop();
+            client.channel.abort();
         }
         Next::Close
     }
@@ -476,6 +533,7 @@ impl Exchange<'_> {
         let Self {
             worker,
             client,
+            request,
             response,
             up,
             down,
@@ -486,7 +544,13 @@ impl Exchange<'_> {
         // not passed on before the endpoint agreed (CVE-2026-2833).
         up.begin(BodyLength::UntilClose, BodyWriter::Plain);
         down.begin(BodyLength::UntilClose, BodyWriter::Plain);
-        write_switch_head(response, set_cookie.as_deref(), down.head());
+        // An endpoint that was asked over HTTP/2 had no key to answer.
+        let is_translated = upstream.channel.is_stream();
+        let mut keys = key::fields(&request.fields, &request.bytes, "sec-websocket-key");
+        let key = keys.next().filter(|_| is_translated);
+        let accept = key.map(|key| websocket::accept(request.text(key.value)));
+        let (cookie, accept) = (set_cookie.as_deref(), accept.as_deref());
+        write_switch_head(response, cookie, accept, down.head());
         record.status = Some(response.status);
         record.phase = Phase::Tunnel;
         forward::tunnel(client, &mut upstream, up, down, route.timeouts.tunnel).await;
@@ -521,20 +585,44 @@ impl Exchange<'_> {
                 record.ended_by = Some(ended_by);
                 record.status = Some(failure.status());
             }
+            Stop::Redirect { port } => {
+                write_redirect(request, port, request_id, keep_alive, &mut reply);
+                record.status = Some(Status::PERMANENT_REDIRECT);
+            }
             Stop::OwnAnswer => {
                 write_options(request_id, keep_alive, &mut reply);
                 record.status = Some(Status::OK);
             }
         }
-        let patience = worker.plan.snapshot.listeners[client.listener]
+        let patience = worker.plan.snapshot.listeners[client.peer.listener]
             .timeouts
             .body;
         client.limit_exchange(None);
-        match client.write_all(&reply, patience).await {
+        let body_at = reply.windows(4).position(|end| end == b"\r\n\r\n");
+        let head_bytes = body_at.map_or(reply.len(), |at| at + 4);
+        match client.send_reply(&reply, head_bytes, patience).await {
             Err(Gone) => Next::Close,
             Ok(()) if keep_alive => Next::KeepAlive(Instant::now()),
             Ok(()) => Next::CloseGently,
         }
+    }
+}
+
+/// True if the request is for the name that the connection was made for: another name may be held
+/// to other rules about who may connect (CVE-2025-23419).
+fn is_meant(request: &RequestHead, tls: &TlsInfo) -> bool {
+    let asked = tls.sni.as_deref().unwrap_or_default();
+    // Without a name, or with an address, which SNI does not carry, there is nothing to compare.
+    asked.is_empty() || request.route_host().eq_ignore_ascii_case(asked.as_bytes())
+}
+
+/// How a body arrives that is announced as `length`: a stream ends by itself, whatever was
+/// announced, and may carry trailers; `wire` holds it to its announcement.
+fn arriving(length: BodyLength, channel: &Channel) -> BodyLength {
+    match length {
+        BodyLength::Empty => BodyLength::Empty,
+        _ if channel.is_stream() => BodyLength::UntilEnd,
+        length => length,
     }
 }
 
@@ -551,6 +639,11 @@ impl Default for Scratch {
 }
 
 impl Scratch {
+    /// Where a request is put that has come.
+    pub(crate) fn request(&mut self) -> &mut RequestHead {
+        &mut self.request
+    }
+
     /// Forgets the exchange but keeps its memory.
     pub(crate) fn clear(&mut self) {
         self.request.clear();

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     RequestTimeout,
     /// A method that the route does not allow.
     MethodNotAllowed,
+    /// The request is for another name than the connection was made for.
+    Misdirected,
     /// No route matches.
     RouteNotFound,
     /// The request has been here before.
@@ -37,6 +39,10 @@ pub(crate) enum Failure {
     ConnectionTimeout,
     /// There is no way to the endpoint.
     DestinationUnroutable,
+    /// The endpoint does not speak TLS, or not as we do.
+    TlsProtocol,
+    /// The endpoint's certificate is not one to believe.
+    TlsCertificate,
     /// The endpoint closed or reset the connection before its response.
     ConnectionTerminated,
     /// The endpoint closed or reset the connection within its response.
@@ -62,6 +68,8 @@ pub const FAILURE_WORDS: &[&str] = &[
     "connection_refused",
     "connection_timeout",
     "destination_ip_unroutable",
+    "tls_protocol_error",
+    "tls_certificate_error",
     "connection_terminated",
     "http_response_incomplete",
     "http_response_timeout",
@@ -76,7 +84,7 @@ impl Failure {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::BadRequest(_) | Self::RequestTimeout => "http_request_error",
-            Self::MethodNotAllowed => "http_request_denied",
+            Self::MethodNotAllowed | Self::Misdirected => "http_request_denied",
             Self::RouteNotFound => "destination_not_found",
             Self::LoopDetected => "proxy_loop_detected",
             Self::DestinationUnavailable => "destination_unavailable",
@@ -84,6 +92,8 @@ impl Failure {
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionTimeout => "connection_timeout",
             Self::DestinationUnroutable => "destination_ip_unroutable",
+            Self::TlsProtocol => "tls_protocol_error",
+            Self::TlsCertificate => "tls_certificate_error",
             Self::ConnectionTerminated => "connection_terminated",
             Self::ResponseIncomplete => "http_response_incomplete",
             Self::ResponseTimeout => "http_response_timeout",
@@ -129,6 +139,7 @@ impl Failure {
             },
             Self::RequestTimeout => Status::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => Status::METHOD_NOT_ALLOWED,
+            Self::Misdirected => Status::MISDIRECTED_REQUEST,
             Self::RouteNotFound => Status::NOT_FOUND,
             Self::LoopDetected => Status::LOOP_DETECTED,
             Self::DestinationUnavailable
@@ -137,6 +148,8 @@ impl Failure {
             | Self::QueueTimeout => Status::SERVICE_UNAVAILABLE,
             Self::ConnectionRefused
             | Self::DestinationUnroutable
+            | Self::TlsProtocol
+            | Self::TlsCertificate
             | Self::ConnectionTerminated
             | Self::ResponseIncomplete
             | Self::BadResponse(_)
@@ -152,6 +165,9 @@ impl Failure {
             Self::BadRequest(bad) => format!("The request was refused: {bad}."),
             Self::RequestTimeout => "The request did not arrive in time.".into(),
             Self::MethodNotAllowed => "This method is not allowed here.".into(),
+            Self::Misdirected => {
+                "The connection was made for another name than the request is for.".into()
+            }
             Self::RouteNotFound => "No route matches this host and path.".into(),
             Self::LoopDetected => "The request has passed this load balancer before.".into(),
             Self::DestinationUnavailable => "No server is available at the moment.".into(),
@@ -161,6 +177,8 @@ impl Failure {
             Self::ConnectionRefused => "The server refused the connection.".into(),
             Self::ConnectionTimeout => "The server did not accept a connection in time.".into(),
             Self::DestinationUnroutable => "The server cannot be reached.".into(),
+            Self::TlsProtocol => "No TLS connection to the server could be made.".into(),
+            Self::TlsCertificate => "The server's certificate was refused.".into(),
             Self::ConnectionTerminated => {
                 "The server closed the connection before it answered.".into()
             }
@@ -245,6 +263,39 @@ pub(crate) fn write_options(request_id: &str, keep_alive: bool, out: &mut Vec<u8
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the redirect of `request` to HTTPS at `port` (RFC 9110 §15.4.9): method and body stay.
+pub(crate) fn write_redirect(
+    request: &RequestHead,
+    port: u16,
+    request_id: &str,
+    keep_alive: bool,
+    out: &mut Vec<u8>,
+) {
+    let status = Status::PERMANENT_REDIRECT;
+    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", status.reason()).as_bytes());
+    out.extend_from_slice(b"Location: https://");
+    out.extend_from_slice(request.route_host());
+    if port != 443 {
+        out.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    let target = request.text(request.path_and_query);
+    if !matches!(target.first(), Some(b'/')) {
+        out.push(b'/');
+    }
+    if target != b"*" {
+        out.extend_from_slice(target);
+    }
+    out.extend_from_slice(b"\r\n");
+    write_field("Content-Length", b"0", out);
+    write_field("X-Request-Id", request_id.as_bytes(), out);
+    write_field(
+        "Connection",
+        if keep_alive { b"keep-alive" } else { b"close" },
+        out,
+    );
+    out.extend_from_slice(b"\r\n");
+}
+
 /// True if `Accept` names HTML, which browsers do and programs do not.
 fn prefers_html(request: &RequestHead) -> bool {
     request.field(FieldName::Accept).is_some_and(|accept| {
@@ -291,7 +342,7 @@ fn html(failure: Failure, request_id: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 19] = [
+    const ALL: [Failure; 22] = [
         Failure::BadRequest(BadMessage::Host),
         Failure::RequestTimeout,
         Failure::MethodNotAllowed,
@@ -304,6 +355,9 @@ mod tests {
         Failure::ConnectionRefused,
         Failure::ConnectionTimeout,
         Failure::DestinationUnroutable,
+        Failure::TlsProtocol,
+        Failure::TlsCertificate,
+        Failure::Misdirected,
         Failure::ConnectionTerminated,
         Failure::ResponseIncomplete,
         Failure::ResponseTimeout,

@@ -9,25 +9,41 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use message::{BodyLength, Method, ResponseHead};
-use net::{Buffer, Stream};
+use message::{BodyLength, Method, ResponseHead, Span, Status};
+use net::Buffer;
 use wire::h1::{BadMessage, BodyReader, BodyWriter, Limits, ResponseReader};
 
+use crate::channel::Channel;
 use crate::client::Client;
+use crate::h2::{self, NoHead};
 use crate::upstream::Upstream;
 
 /// One direction: what is read from a source, reframed, and owed to a sink.
 pub(crate) struct Transfer {
     reader: BodyReader,
+    /// How the body is framed where the sink is a connection.
     writer: BodyWriter,
     /// Bytes owed to the sink: the head at first, then what had to be framed anew.
     out: Vec<u8>,
     /// How many of `out` were written.
     out_sent: usize,
+    /// How many of `out` are the head, once it is known to be whole.
+    head_bytes: Option<usize>,
     /// Bytes at the front of the source's buffer that are owed to the sink as they are, behind
     /// those of `out`.
     direct: usize,
+    /// Field lines that came behind the body.
+    trailers: Vec<u8>,
+    /// Everything has arrived.
     is_finished: bool,
+    /// More follows when the message is over: where the sink is a stream, that is not ended.
+    stays_open: bool,
+    /// The sink is a stream, and knows that the message is over.
+    is_ended: bool,
+    /// What content in `out` is framed for: a stream, or not. `None`: there was none.
+    framed_for_stream: Option<bool>,
+    /// What was kept is to be sent again behind the head.
+    replays: bool,
     /// Bytes read from the source.
     bytes_read: u64,
     /// Bytes written to the sink.
@@ -35,7 +51,7 @@ pub(crate) struct Transfer {
     kept: Kept,
 }
 
-/// What was taken from the source so far, framed for the sink, to be sent again on a retry.
+/// The content that was taken from the source so far, to be sent again on a retry.
 enum Kept {
     /// Everything, up to a number of bytes.
     All { bytes: Vec<u8>, bytes_max: usize },
@@ -69,8 +85,14 @@ impl Transfer {
             writer: BodyWriter::Plain,
             out: Vec::new(),
             out_sent: 0,
+            head_bytes: None,
             direct: 0,
+            trailers: Vec::new(),
             is_finished: true,
+            stays_open: false,
+            is_ended: false,
+            framed_for_stream: None,
+            replays: false,
             bytes_read: 0,
             bytes_sent: 0,
             kept: Kept::No,
@@ -79,15 +101,25 @@ impl Transfer {
 
     /// Prepares for a body that arrives as `length` and leaves by `writer`.
     pub(crate) fn begin(&mut self, length: BodyLength, writer: BodyWriter) {
-        self.reader = BodyReader::new(length);
-        self.writer = writer;
-        self.out.clear();
-        self.out_sent = 0;
-        self.direct = 0;
-        self.is_finished = false;
-        self.bytes_read = 0;
-        self.bytes_sent = 0;
-        self.kept = Kept::No;
+        let (mut out, mut trailers) = (
+            std::mem::take(&mut self.out),
+            std::mem::take(&mut self.trailers),
+        );
+        out.clear();
+        trailers.clear();
+        *self = Self {
+            reader: BodyReader::new(length),
+            writer,
+            out,
+            trailers,
+            is_finished: false,
+            ..Self::idle()
+        };
+    }
+
+    /// The message is followed by something else in the same stream, which [`Self::begin`] begins.
+    pub(crate) fn stay_open(&mut self) {
+        self.stays_open = true;
     }
 
     /// Keeps up to `bytes_max` of the body, so that it can be sent again.
@@ -115,8 +147,8 @@ impl Transfer {
         self.bytes_sent == 0 || matches!(self.kept, Kept::All { .. })
     }
 
-    /// Prepares to send the message from its beginning. True if the head is to be written again
-    /// and then [`Self::replay`] called. `source` is the buffer of the source.
+    /// Prepares to send the message from its beginning. True if the head is to be written again.
+    /// `source` is the buffer of the source.
     #[must_use]
     pub(crate) fn rewind(&mut self, source: &mut Buffer) -> bool {
         debug_assert!(self.may_restart(), "the message is still there");
@@ -127,6 +159,9 @@ impl Transfer {
         self.abandon(source);
         self.out.clear();
         self.out_sent = 0;
+        self.head_bytes = None;
+        self.is_ended = false;
+        self.replays = true;
         self.bytes_sent = 0;
         true
     }
@@ -136,13 +171,6 @@ impl Transfer {
     pub(crate) fn abandon(&mut self, source: &mut Buffer) {
         source.consume(self.direct);
         self.direct = 0;
-    }
-
-    /// Puts the part of the body that was taken from the source before behind the head.
-    pub(crate) fn replay(&mut self) {
-        if let Kept::All { bytes, .. } = &self.kept {
-            self.out.extend_from_slice(bytes);
-        }
     }
 
     /// True once the whole message was written to the sink.
@@ -179,13 +207,18 @@ impl Transfer {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        source: &mut Stream,
+        source: &mut Channel,
         arrived: &mut Buffer,
-        sink: &mut Stream,
+        sink: &mut Channel,
     ) -> Poll<Result<(), Broken>> {
+        self.prepare(arrived, sink)?;
         loop {
-            self.absorb(arrived).map_err(Broken::Message)?;
-            ready!(self.poll_flush(cx, arrived, sink))?;
+            self.absorb(source, arrived, sink.is_stream())
+                .map_err(Broken::Message)?;
+            ready!(match sink {
+                Channel::Connection(stream) => self.poll_flush(cx, arrived, stream),
+                Channel::Stream(stream) => self.poll_flush_stream(cx, arrived, stream),
+            })?;
             if self.is_finished {
                 return Poll::Ready(Ok(()));
             }
@@ -210,46 +243,92 @@ impl Transfer {
         }
     }
 
+    /// Makes what was framed for one sink fit another one, of which nothing was sent to the first.
+    fn prepare(&mut self, arrived: &mut Buffer, sink: &Channel) -> Result<(), Broken> {
+        let head_bytes = *self.head_bytes.get_or_insert(self.out.len());
+        let is_stream = sink.is_stream();
+        if self
+            .framed_for_stream
+            .is_some_and(|framed| framed != is_stream)
+            && self.bytes_sent == 0
+            && !self.replays
+        {
+            let Kept::All { .. } = self.kept else {
+                return Err(Broken::Sink);
+            };
+            self.abandon(arrived);
+            self.out.truncate(head_bytes);
+            self.replays = true;
+        }
+        if std::mem::take(&mut self.replays) {
+            if let Kept::All { bytes, .. } = &self.kept {
+                self.framed(is_stream).write(bytes, &mut self.out);
+            }
+            self.framed_for_stream = Some(is_stream);
+            if self.is_finished && !is_stream {
+                self.writer.finish(&self.trailers, &mut self.out);
+            }
+        }
+        Ok(())
+    }
+
+    /// How content is framed.
+    fn framed(&self, for_stream: bool) -> BodyWriter {
+        if for_stream {
+            BodyWriter::Plain
+        } else {
+            self.writer
+        }
+    }
+
     /// Takes what has arrived, as far as there is room for it.
-    fn absorb(&mut self, arrived: &mut Buffer) -> Result<(), BadMessage> {
+    fn absorb(
+        &mut self,
+        source: &Channel,
+        arrived: &mut Buffer,
+        for_stream: bool,
+    ) -> Result<(), BadMessage> {
+        let writer = self.framed(for_stream);
         while !self.reader.is_done()
             && !arrived.is_empty()
             && self.direct == 0
             && self.out.len() < OUT_BYTES_MAX
         {
+            self.framed_for_stream = Some(for_stream);
             let bytes = arrived.filled();
             let step = self.reader.receive(bytes)?;
             let data = &bytes[step.data.clone()];
-            let is_direct = self.writer == BodyWriter::Plain
+            self.kept.keep(data);
+            let is_direct = writer == BodyWriter::Plain
                 && step.data == (0..step.consumed)
                 && (data.len() > COPY_BYTES_MAX || self.out.is_empty());
             if is_direct {
-                self.kept
-                    .keep(|out| out.extend_from_slice(data), data.len());
                 self.direct = step.consumed;
             } else {
-                self.kept
-                    .keep(|out| self.writer.write(data, out), data.len());
-                self.writer.write(data, &mut self.out);
+                writer.write(data, &mut self.out);
                 arrived.consume(step.consumed);
             }
         }
         if self.reader.is_done() && !self.is_finished {
-            let trailers = self.reader.trailers();
-            self.kept
-                .keep(|out| self.writer.finish(trailers, out), trailers.len());
-            self.writer.finish(trailers, &mut self.out);
+            self.framed_for_stream = Some(for_stream);
+            match source {
+                Channel::Stream(stream) => stream.trailers(&mut self.trailers),
+                Channel::Connection(_) => self.trailers.extend_from_slice(self.reader.trailers()),
+            }
+            if !for_stream {
+                writer.finish(&self.trailers, &mut self.out);
+            }
             self.is_finished = true;
         }
         Ok(())
     }
 
-    /// Writes what is owed.
+    /// Writes what is owed to a connection.
     fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
         arrived: &mut Buffer,
-        sink: &mut Stream,
+        sink: &mut net::Stream,
     ) -> Poll<Result<(), Broken>> {
         while self.is_owing() {
             let first = &self.out[self.out_sent..];
@@ -263,15 +342,64 @@ impl Transfer {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Broken::Sink)),
                 Ok(count) => count,
             };
-            self.bytes_sent += count as u64;
-            let of_out = count.min(first.len());
-            self.out_sent += of_out;
-            self.direct -= count - of_out;
-            arrived.consume(count - of_out);
+            self.has_sent(count, arrived);
         }
+        self.forget_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands what is owed to a stream, as far as its windows allow. The end goes with the last of
+    /// it.
+    fn poll_flush_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrived: &mut Buffer,
+        sink: &mut h2::Stream,
+    ) -> Poll<Result<(), Broken>> {
+        let ends_plainly = self.is_finished && !self.stays_open && self.trailers.is_empty();
+        let head_bytes = self.head_bytes.unwrap_or_default();
+        if self.bytes_sent == 0 && head_bytes > 0 {
+            let is_end = ends_plainly && self.out.len() == head_bytes && self.direct == 0;
+            sink.send_head(&self.out[..head_bytes], is_end)
+                .map_err(|_| Broken::Sink)?;
+            self.is_ended = is_end;
+            self.has_sent(head_bytes, arrived);
+        }
+        while self.is_owing() {
+            let first = &self.out[self.out_sent..];
+            let then = &arrived.filled()[..self.direct];
+            let (piece, is_last) = match first {
+                [] => (then, true),
+                first => (first, then.is_empty()),
+            };
+            let is_end = is_last && ends_plainly;
+            let length = piece.len();
+            let Ok(count) = ready!(sink.poll_send(cx, piece, is_end)) else {
+                return Poll::Ready(Err(Broken::Sink));
+            };
+            self.is_ended = is_end && count == length;
+            self.has_sent(count, arrived);
+        }
+        if self.is_finished && !self.is_ended && !self.stays_open {
+            sink.send_trailers(&self.trailers);
+            self.is_ended = true;
+        }
+        self.forget_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next `count` owed bytes have left.
+    fn has_sent(&mut self, count: usize, arrived: &mut Buffer) {
+        self.bytes_sent += count as u64;
+        let of_out = count.min(self.out.len() - self.out_sent);
+        self.out_sent += of_out;
+        self.direct -= count - of_out;
+        arrived.consume(count - of_out);
+    }
+
+    fn forget_sent(&mut self) {
         self.out.clear();
         self.out_sent = 0;
-        Poll::Ready(Ok(()))
     }
 
     /// True if more is to come than a small buffer takes.
@@ -286,13 +414,13 @@ impl Transfer {
 }
 
 impl Kept {
-    /// Keeps what `write` appends, `length` bytes and some framing, if there is room.
-    fn keep(&mut self, write: impl FnOnce(&mut Vec<u8>), length: usize) {
+    /// Keeps `data`, if there is room.
+    fn keep(&mut self, data: &[u8]) {
         if let Self::All { bytes, bytes_max } = self {
-            if bytes.len() + length > *bytes_max {
+            if bytes.len() + data.len() > *bytes_max {
                 *self = Self::No;
             } else {
-                write(bytes);
+                bytes.extend_from_slice(data);
             }
         }
     }
@@ -320,6 +448,8 @@ pub(crate) enum NoResponse {
     ClientTimeout,
     /// The connection had closed before any of the request went out on it.
     NothingSent,
+    /// The endpoint has not worked on the request and will not (RFC 9113 §8.7).
+    Refused,
     /// The endpoint closed or reset the connection.
     Closed,
     /// The endpoint took too long.
@@ -334,6 +464,8 @@ pub(crate) enum NoResponse {
 pub(crate) struct Question {
     reader: ResponseReader,
     method: Method,
+    /// The protocol that the request asks to switch to.
+    upgrade: Option<Box<[u8]>>,
     limits: Limits,
     /// The time, until something had to be waited for: most requests leave at once.
     now: Option<Instant>,
@@ -345,10 +477,16 @@ pub(crate) struct Question {
 
 impl Question {
     /// A request of which nothing was sent. `now` is the time, if the caller knows it.
-    pub(crate) fn new(method: Method, limits: Limits, now: Option<Instant>) -> Self {
+    pub(crate) fn new(
+        method: Method,
+        upgrade: Option<Box<[u8]>>,
+        limits: Limits,
+        now: Option<Instant>,
+    ) -> Self {
         Self {
             reader: ResponseReader::default(),
             method,
+            upgrade,
             limits,
             now,
             sent_at: None,
@@ -442,35 +580,27 @@ impl Question {
             }
         }
         loop {
-            let arrived = &mut upstream.buffer;
-            if !self.has_head && !arrived.is_empty() {
-                let (limits, method) = (&self.limits, self.method);
-                match self
-                    .reader
-                    .receive(arrived.filled(), limits, method, response)
-                {
-                    Ok(Some(consumed)) => {
-                        arrived.consume(consumed);
-                        self.has_head = true;
-                    }
-                    Ok(None) if arrived.is_full() => arrived.enlarge(),
-                    Ok(None) => {}
-                    Err(bad) => return Poll::Ready(Err(NoResponse::Broke(bad))),
+            if !self.has_head {
+                match self.poll_head(cx, upstream, response) {
+                    Poll::Ready(Ok(())) => self.has_head = true,
+                    Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
+                    Poll::Pending => break,
                 }
             }
+            let arrived = &mut upstream.buffer;
             let waits_for_body =
                 arrived.is_empty() && matches!(response.body_length, BodyLength::Exact(1..));
-            if self.has_head && !waits_for_body {
+            if !waits_for_body {
                 self.reader = ResponseReader::default();
                 self.has_head = false;
                 self.is_held = false;
                 return Poll::Ready(Ok(()));
             }
-            if self.has_head && !self.is_held {
+            if !self.is_held {
                 self.is_held = true;
                 client.allow(patience.endpoint);
             }
-            match upstream.stream.poll_read(cx, arrived) {
+            match upstream.channel.poll_read(cx, arrived) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoResponse::Closed)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
@@ -480,6 +610,60 @@ impl Question {
         // An endpoint may take its time: no memory is held meanwhile.
         upstream.buffer.release();
         Poll::Pending
+    }
+
+    /// Reads the next head.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+        response: &mut ResponseHead,
+    ) -> Poll<Result<(), NoResponse>> {
+        let arrived = &mut upstream.buffer;
+        let stream = match &mut upstream.channel {
+            Channel::Connection(stream) => stream,
+            Channel::Stream(stream) => {
+                let head = ready!(stream.poll_response(cx, response));
+                if let (Ok(()), Some(protocol)) = (head, &self.upgrade) {
+                    read_as_switch(response, protocol);
+                }
+                return Poll::Ready(head.map_err(|reason| match reason {
+                    NoHead::Refused => NoResponse::Refused,
+                    NoHead::Broken => NoResponse::Closed,
+                }));
+            }
+        };
+        loop {
+            if !arrived.is_empty() {
+                let (limits, method) = (&self.limits, self.method);
+                match self
+                    .reader
+                    .receive(arrived.filled(), limits, method, response)
+                {
+                    Ok(Some(consumed)) => {
+                        arrived.consume(consumed);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Ok(None) if arrived.is_full() => arrived.enlarge(),
+                    Ok(None) => {}
+                    Err(bad) => return Poll::Ready(Err(NoResponse::Broke(bad))),
+                }
+            }
+            match ready!(stream.poll_read(cx, arrived)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(NoResponse::Closed)),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Over HTTP/2 an endpoint switches to `protocol` with a success (RFC 8441 §4): makes a 101 of it.
+fn read_as_switch(response: &mut ResponseHead, protocol: &[u8]) {
+    if (200..300).contains(&response.status.code()) {
+        let start = response.bytes.len();
+        response.bytes.extend_from_slice(protocol);
+        response.upgrade = Some(Span::new(start, response.bytes.len()));
+        response.status = Status::SWITCHING_PROTOCOLS;
     }
 }
 
@@ -492,8 +676,10 @@ fn poll_sending(
     patience: Patience,
 ) -> Poll<Result<(), Broken>> {
     let before = sending.steps();
-    let Client { stream, buffer, .. } = client;
-    let poll = sending.poll(cx, stream, buffer, &mut upstream.stream);
+    let Client {
+        channel, buffer, ..
+    } = client;
+    let poll = sending.poll(cx, channel, buffer, &mut upstream.channel);
     if sending.steps() > before && poll.is_pending() {
         client.allow(if sending.is_owing() {
             patience.endpoint
@@ -536,9 +722,9 @@ pub(crate) async fn response(
         let before = receiving.steps();
         let poll = receiving.poll(
             cx,
-            &mut upstream.stream,
+            &mut upstream.channel,
             &mut upstream.buffer,
-            &mut client.stream,
+            &mut client.channel,
         );
         match poll {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -587,11 +773,13 @@ pub(crate) async fn tunnel(
     poll_fn(|cx| {
         let before = up.steps() + down.steps();
         if !up_is_shut {
-            let Client { stream, buffer, .. } = client;
-            match up.poll(cx, stream, buffer, &mut upstream.stream) {
+            let Client {
+                channel, buffer, ..
+            } = client;
+            match up.poll(cx, channel, buffer, &mut upstream.channel) {
                 Poll::Ready(Ok(())) => {
                     up_is_shut = true;
-                    let _ = upstream.stream.poll_shutdown(cx);
+                    let _ = upstream.channel.poll_shutdown(cx);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {}
@@ -600,13 +788,13 @@ pub(crate) async fn tunnel(
         if !down_is_shut {
             match down.poll(
                 cx,
-                &mut upstream.stream,
+                &mut upstream.channel,
                 &mut upstream.buffer,
-                &mut client.stream,
+                &mut client.channel,
             ) {
                 Poll::Ready(Ok(())) => {
                     down_is_shut = true;
-                    let _ = client.stream.poll_shutdown(cx);
+                    let _ = client.channel.poll_shutdown(cx);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {}

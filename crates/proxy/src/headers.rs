@@ -332,12 +332,21 @@ pub(crate) fn write_interim_head(head: &ResponseHead, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of the switch to another protocol (101).
-pub(crate) fn write_switch_head(head: &ResponseHead, set_cookie: Option<&str>, out: &mut Vec<u8>) {
+/// Writes the head of the switch to another protocol (101). `accept` is our own answer to the
+/// client's WebSocket key, where the endpoint got none.
+pub(crate) fn write_switch_head(
+    head: &ResponseHead,
+    set_cookie: Option<&str>,
+    accept: Option<&str>,
+    out: &mut Vec<u8>,
+) {
     write_endpoint_fields(head, out);
     if let Some(protocol) = head.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_field("Upgrade", head.text(protocol), out);
+    }
+    if let Some(accept) = accept {
+        write_field("Sec-WebSocket-Accept", accept.as_bytes(), out);
     }
     if let Some(cookie) = set_cookie {
         write_field("Set-Cookie", cookie.as_bytes(), out);

@@ -228,7 +228,7 @@ impl Exchange<'_> {
             match race.runners[other(index)].stage {
                 Stage::Answered(_) => return Ok(other(index)),
                 // One of the two may have been executed if either may.
-                Stage::Over(before) if failed.is_before_sending() => return Err(before),
+                Stage::Over(before) if failed.is_before_work() => return Err(before),
                 Stage::Over(_) => return Err(failed),
                 Stage::Connecting(_) | Stage::Asking(..) => {
                     self.bound_lone_connecting(route, race);

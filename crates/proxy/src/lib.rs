@@ -25,10 +25,12 @@ mod record;
 
 mod arrival;
 mod attempt;
+mod channel;
 mod client;
 mod client_address;
 mod failure;
 mod feedback;
+mod h2;
 mod headers;
 mod hedge;
 mod identity;
@@ -36,10 +38,12 @@ mod key;
 mod request_id;
 mod sticky;
 mod waits;
+mod websocket;
 mod workers;
 
 pub use failure::FAILURE_WORDS;
 pub use record::OUTCOMES;
 pub use sticky::Stickiness;
+pub use wire::h2::RULES as HTTP2_RULES;
 pub use worker::{Plan, WorkerInput, run};
 pub use workers::{Drain, Mailbox, Workers};

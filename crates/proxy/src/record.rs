@@ -171,9 +171,9 @@ impl Record {
         attempts: Vec<AttemptRecord>,
     ) -> Self {
         let time = SystemTime::now();
-        let trusted = &worker.plan.snapshot.listeners[client.listener].trusted_proxies;
-        let is_https = client.stream.tls().is_some();
-        let identity = Identity::of(request, &client.address, is_https, trusted);
+        let peer = &client.peer;
+        let trusted = &worker.plan.snapshot.listeners[peer.listener].trusted_proxies;
+        let identity = Identity::of(request, &peer.address, peer.tls.is_some(), trusted);
         let request_id = identity
             .request_id(request)
             .unwrap_or_else(|| RequestId::new(time, &mut worker.random.borrow_mut()));
@@ -364,7 +364,7 @@ impl Record {
         let total = now - self.began;
         let bytes_received = client.bytes_consumed() - self.bytes_consumed_before;
         let bytes_sent = client.bytes_sent - self.bytes_sent_before;
-        let listener = &worker.metrics.listeners[client.listener];
+        let listener = &worker.metrics.listeners[client.peer.listener];
         listener.bytes_received.add(bytes_received);
         listener.bytes_sent.add(bytes_sent);
         match self.route {
@@ -422,8 +422,8 @@ impl Record {
         Entry {
             time: self.time,
             request_id: Some(self.request_id.as_bytes()),
-            client: self.identity.client(&client.address).as_str(),
-            listener: &snapshot.listeners[client.listener].name,
+            client: self.identity.client(&client.peer.address).as_str(),
+            listener: &snapshot.listeners[client.peer.listener].name,
             method: has_head.then(|| request.text(request.method_text)),
             host: has_head.then(|| request.text(request.authority)),
             path: has_head.then(|| request.text(request.path_and_query)),

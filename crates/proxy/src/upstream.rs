@@ -1,31 +1,48 @@
 //! Admit, pick, reuse or connect: from a pool to a connection that the request can go out on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use balance::{ConnectionPlace, Lease, NoConnectionLeft, Pick, Ticket, Wanted, Why};
-use net::{Buffer, IdleConnections, Stream};
+use balance::{
+    Address, ConnectionPlace, Endpoint, Lease, NoConnectionLeft, Pick, Ticket, Wanted, Why,
+};
+use config::UpstreamProtocol;
+use net::{Buffer, IdleConnections, Stream, TlsClient};
 use observe::WorkerMetrics;
 
+use crate::channel::Channel;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::h2::{self, Joined};
 use crate::worker::{Plan, Worker};
 
-/// A connection to an endpoint, with one request on it.
+/// A connection to an endpoint with one request on it, or a stream of one.
 pub(crate) struct Upstream {
-    pub(crate) stream: Stream,
+    pub(crate) channel: Channel,
     pub(crate) buffer: Buffer,
     /// Where the pool bounds its connections.
     place: Option<ConnectionPlace>,
 }
 
-/// The connections of a worker that wait for a request, by pool and endpoint.
+/// The connections of a worker that take a request, by pool and endpoint.
 pub(crate) struct Upstreams {
-    idle: Box<[Box<[RefCell<Idle>]>]>,
+    endpoints: Box<[Box<[Kept]>]>,
+}
+
+/// The connections of a worker to one endpoint that take a request.
+#[derive(Default)]
+struct Kept {
+    /// HTTP/1: without a request.
+    idle: RefCell<Idle>,
+    /// HTTP/2: with room for one more.
+    shared: h2::Shared,
+    /// The endpoint can choose what it speaks and has chosen HTTP/1.
+    has_chosen_h1: Cell<bool>,
 }
 
 type Idle = IdleConnections<Option<ConnectionPlace>>;
@@ -188,39 +205,58 @@ pub(crate) async fn connect(
     .await
 }
 
-/// A connection to the endpoint of `lease` that waits for a request, if there is one.
+/// A connection to the endpoint of `lease` that takes a request, if there is one.
 pub(crate) fn reuse(worker: &Worker, pool: usize, lease: &Lease, now: Instant) -> Option<Upstream> {
     let endpoint = lease.index();
-    let (stream, place) = worker.upstreams.idle[pool][endpoint]
-        .borrow_mut()
-        .take(now)?;
+    let kept = worker.upstreams.kept(pool, endpoint);
+    let upstream = match kept.shared.stream() {
+        Some(stream) => Upstream::of_stream(stream),
+        None => {
+            let (stream, place) = kept.idle.borrow_mut().take(now)?;
+            Upstream::of_connection(stream, place)
+        }
+    };
     let metrics = &worker.metrics.pools[pool].endpoints[endpoint];
     metrics.connections_reused.increment();
-    Some(Upstream {
-        stream,
-        buffer: Buffer::default(),
-        place,
-    })
+    Some(upstream)
 }
 
 /// A connection that is being made.
 pub(crate) struct Opening {
-    connecting: Pin<Box<dyn Future<Output = io::Result<Stream>>>>,
-    place: Option<ConnectionPlace>,
+    stage: Stage,
     pool: usize,
     endpoint: usize,
+}
+
+enum Stage {
+    /// Somebody else makes one that may take this request too.
+    Waiting(Joined),
+    Connecting {
+        connecting: Pin<Box<dyn Future<Output = Result<Stream, Failure>>>>,
+        place: Option<ConnectionPlace>,
+        /// Those who would use it too wait for as long as this lives.
+        _joined: Option<Joined>,
+    },
 }
 
 impl Opening {
     /// Begins to connect to the endpoint of `lease`.
     pub(crate) fn begin(worker: &Worker, pool: usize, lease: &Lease) -> Result<Self, Failure> {
-        let place = connection_place(worker, pool)?;
-        let address = lease.endpoint().address.clone();
+        let endpoint = lease.index();
+        let kept = worker.upstreams.kept(pool, endpoint);
+        let may_share = match worker.plan.snapshot.pools[pool].protocol {
+            UpstreamProtocol::H1 => false,
+            UpstreamProtocol::H2 => true,
+            UpstreamProtocol::Auto => !kept.has_chosen_h1.get(),
+        };
+        let stage = match may_share.then(|| kept.shared.join()) {
+            Some(joined @ Joined::Later(_)) => Stage::Waiting(joined),
+            joined => Stage::begin(worker, pool, endpoint, joined)?,
+        };
         Ok(Self {
-            connecting: Box::pin(async move { net::connect(&address).await }),
-            place,
+            stage,
             pool,
-            endpoint: lease.index(),
+            endpoint,
         })
     }
 
@@ -230,26 +266,129 @@ impl Opening {
         cx: &mut Context<'_>,
         worker: &Worker,
     ) -> Poll<Result<Upstream, Failure>> {
-        let stream = match ready!(self.connecting.as_mut().poll(cx)) {
-            Ok(stream) => stream,
-            Err(error) => {
-                let failure = connect_failure(&error);
-                if failure == Failure::ConnectionRefused {
-                    // Whatever waits there leads to the same dead endpoint.
-                    worker.upstreams.idle[self.pool][self.endpoint]
-                        .borrow_mut()
-                        .clear();
+        let (pool, endpoint) = (self.pool, self.endpoint);
+        let kept = worker.upstreams.kept(pool, endpoint);
+        loop {
+            let (connecting, place) = match &mut self.stage {
+                Stage::Waiting(joined) => {
+                    ready!(joined.poll_over(cx));
+                    if let Some(stream) = kept.shared.stream() {
+                        return Poll::Ready(Ok(Upstream::of_stream(stream)));
+                    }
+                    let joined = match kept.has_chosen_h1.get() {
+                        true => None,
+                        false => Some(kept.shared.join()),
+                    };
+                    self.stage = match joined {
+                        Some(joined @ Joined::Later(_)) => Stage::Waiting(joined),
+                        joined => Stage::begin(worker, pool, endpoint, joined)?,
+                    };
+                    continue;
                 }
-                return Poll::Ready(Err(failure));
+                Stage::Connecting {
+                    connecting, place, ..
+                } => (connecting, place),
+            };
+            let stream = match ready!(connecting.as_mut().poll(cx)) {
+                Ok(stream) => stream,
+                Err(failure) => {
+                    if failure == Failure::ConnectionRefused {
+                        // Whatever waits there leads to the same dead endpoint.
+                        kept.idle.borrow_mut().clear();
+                    }
+                    return Poll::Ready(Err(failure));
+                }
+            };
+            let metrics = &worker.metrics.pools[pool].endpoints[endpoint];
+            metrics.connections_opened.increment();
+            let settings = &worker.plan.snapshot.pools[pool];
+            let is_http2 = match (settings.protocol, stream.tls()) {
+                (UpstreamProtocol::H1, _) | (UpstreamProtocol::Auto, None) => false,
+                (UpstreamProtocol::H2, None) => true,
+                (_, Some(tls)) => tls.is_http2,
+            };
+            kept.has_chosen_h1.set(!is_http2);
+            if !is_http2 && settings.protocol == UpstreamProtocol::H2 {
+                return Poll::Ready(Err(Failure::TlsProtocol));
             }
-        };
-        let metrics = &worker.metrics.pools[self.pool].endpoints[self.endpoint];
-        metrics.connections_opened.increment();
-        Poll::Ready(Ok(Upstream {
-            stream,
+            let place = place.take();
+            return Poll::Ready(if is_http2 {
+                let idle = settings.keep_alive_idle;
+                let stream = kept
+                    .shared
+                    .begin(stream, idle, place)
+                    .ok_or(Failure::InternalError)?;
+                Ok(Upstream::of_stream(stream))
+            } else {
+                Ok(Upstream::of_connection(stream, place))
+            });
+        }
+    }
+}
+
+impl Stage {
+    fn begin(
+        worker: &Worker,
+        pool: usize,
+        endpoint: usize,
+        joined: Option<Joined>,
+    ) -> Result<Self, Failure> {
+        let place = connection_place(worker, pool)?;
+        let endpoint = &worker.plan.pools[pool].endpoints[endpoint];
+        let address = endpoint.address.clone();
+        let tls = worker.plan.tls_clients[pool].clone().map(|client| {
+            let settings = worker.plan.snapshot.pools[pool].tls.as_ref();
+            let name = settings.and_then(|tls| tls.name.clone());
+            (client, name.unwrap_or_else(|| server_name(endpoint)))
+        });
+        Ok(Self::Connecting {
+            connecting: Box::pin(open(address, tls)),
+            place,
+            _joined: joined,
+        })
+    }
+}
+
+/// Connects, and speaks TLS as `tls` says, with an endpoint of that name.
+async fn open(
+    address: Address,
+    tls: Option<(Arc<TlsClient>, Box<str>)>,
+) -> Result<Stream, Failure> {
+    let stream = net::connect(&address)
+        .await
+        .map_err(|error| connect_failure(&error))?;
+    match tls {
+        None => Ok(stream),
+        Some((client, name)) => net::connect_tls(stream, &client, &name)
+            .await
+            .map_err(|error| tls_failure(&error)),
+    }
+}
+
+/// The name that the endpoint's certificate is for, where the pool does not say.
+fn server_name(endpoint: &Endpoint) -> Box<str> {
+    match (&endpoint.host, &endpoint.address) {
+        (Some(host), _) => host.clone(),
+        (None, Address::Tcp(address)) => address.ip().to_string().into(),
+        (None, Address::Unix(_)) => "localhost".into(),
+    }
+}
+
+impl Upstream {
+    fn of_connection(stream: Stream, place: Option<ConnectionPlace>) -> Self {
+        Self {
+            channel: Channel::Connection(stream),
             buffer: Buffer::default(),
-            place: self.place.take(),
-        }))
+            place,
+        }
+    }
+
+    fn of_stream(stream: h2::Stream) -> Self {
+        Self {
+            channel: Channel::Stream(stream),
+            buffer: Buffer::default(),
+            place: None,
+        }
     }
 }
 
@@ -265,6 +404,13 @@ fn connection_place(worker: &Worker, pool: usize) -> Result<Option<ConnectionPla
                 return Err(Failure::PoolFull);
             }
         }
+    }
+}
+
+fn tls_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Failure::TlsCertificate,
+        _ => Failure::TlsProtocol,
     }
 }
 
@@ -286,19 +432,21 @@ fn connect_failure(error: &io::Error) -> Failure {
 
 impl Upstreams {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let idle = plan.pools.iter().map(|pool| {
-            pool.endpoints
-                .iter()
-                .map(|_| RefCell::new(Idle::default()))
-                .collect()
-        });
+        let endpoints = plan
+            .pools
+            .iter()
+            .map(|pool| pool.endpoints.iter().map(|_| Kept::default()).collect());
         Self {
-            idle: idle.collect(),
+            endpoints: endpoints.collect(),
         }
     }
 
-    /// Keeps a connection whose exchange ended well. `announced_seconds` is the endpoint's
-    /// own keep-alive time-out.
+    fn kept(&self, pool: usize, endpoint: usize) -> &Kept {
+        &self.endpoints[pool][endpoint]
+    }
+
+    /// Keeps a connection whose exchange ended well; a stream ends with its exchange.
+    /// `announced_seconds` is the endpoint's own keep-alive time-out.
     pub(crate) fn keep(
         &self,
         plan: &Plan,
@@ -308,6 +456,9 @@ impl Upstreams {
         announced_seconds: Option<u32>,
         now: Instant,
     ) {
+        let Channel::Connection(stream) = upstream.channel else {
+            return;
+        };
         let idle = match announced_seconds {
             Some(seconds) => Duration::from_secs(seconds.into()).saturating_sub(KEEP_ALIVE_MARGIN),
             None => plan.snapshot.pools[pool].keep_alive_idle,
@@ -315,36 +466,40 @@ impl Upstreams {
         if idle.is_zero() {
             return;
         }
-        self.idle[pool][endpoint]
+        self.kept(pool, endpoint)
+            .idle
             .borrow_mut()
-            .put(upstream.stream, upstream.place, now + idle);
+            .put(stream, upstream.place, now + idle);
     }
 
     /// Closes a connection of the pool that waits. False if none does.
     fn close_one(&self, pool: usize) -> bool {
-        let mut endpoints = self.idle[pool].iter();
-        endpoints.any(|idle| idle.borrow_mut().close_oldest())
+        let mut endpoints = self.endpoints[pool].iter();
+        endpoints.any(|kept| kept.idle.borrow_mut().close_oldest())
     }
 
     /// Closes what waits for a request to this endpoint: there is reason to think that it closed
     /// its side.
     pub(crate) fn forget(&self, pool: usize, endpoint: usize) {
-        self.idle[pool][endpoint].borrow_mut().clear();
+        let kept = self.kept(pool, endpoint);
+        kept.idle.borrow_mut().clear();
+        kept.shared.forget();
     }
 
     /// Closes what is too old or was closed by the endpoint, and counts the rest.
     pub(crate) fn sweep(&self, plan: &Plan, metrics: &WorkerMetrics) {
         let now = Instant::now();
-        let pools = self.idle.iter().zip(&plan.pools).zip(&metrics.pools);
+        let pools = self.endpoints.iter().zip(&plan.pools).zip(&metrics.pools);
         for ((endpoints, pool), metrics) in pools {
-            let mut idle = endpoints.iter();
-            if pool.wants_connection() && idle.any(|idle| idle.borrow_mut().close_oldest()) {
+            let mut kept = endpoints.iter();
+            if pool.wants_connection() && kept.any(|kept| kept.idle.borrow_mut().close_oldest()) {
                 pool.end_connection_want();
             }
-            for (idle, metrics) in endpoints.iter().zip(&metrics.endpoints) {
-                let mut idle = idle.borrow_mut();
+            for (kept, metrics) in endpoints.iter().zip(&metrics.endpoints) {
+                let mut idle = kept.idle.borrow_mut();
                 idle.sweep(now);
-                metrics.connections_idle.set(idle.len() as i64);
+                let count = idle.len() + kept.shared.idle();
+                metrics.connections_idle.set(count as i64);
             }
         }
     }

@@ -188,10 +188,10 @@ fn reluctant_readers_cost_no_memory() {
 /// Row 29: whoever waits for an endpoint holds no buffer.
 #[test]
 fn requests_that_wait_for_an_endpoint_cost_little_memory() {
-    const CLIENTS: usize = 300;
+    const CLIENTS: usize = 600;
     // 20 KiB a request, where held buffers would be 32. Pages of 2 MiB make the measure coarse, so
     // there are many requests, and one worker.
-    const GROWTH_MAX_KIB: u64 = 6 << 10;
+    const GROWTH_MAX_KIB: u64 = 12 << 10;
     let endpoint = Endpoint::start(|request| match request.target() {
         "/warm-up" => Reply::ok(""),
         _ => Reply::hang(),

@@ -6,7 +6,7 @@
 pub struct BadBase64;
 
 /// Appends `bytes` in base64, padded to whole groups: more may follow.
-pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len().div_ceil(3) * 4);
     let digit = |bits: u32| DIGITS[(bits & 63) as usize];
     let (groups, rest) = bytes.as_chunks::<3>();

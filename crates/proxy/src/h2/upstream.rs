@@ -1,0 +1,180 @@
+//! HTTP/2 connections to endpoints: each carries many exchanges, and one that is being made is
+//! waited for by all who would use it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use balance::ConnectionPlace;
+use message::ResponseHead;
+use net::Buffer;
+use tokio::task::spawn_local;
+use wire::h1::Limits;
+use wire::h2::{self, ErrorCode, Event, Settings};
+
+use super::driver::{Driver, Over};
+use super::{Connection, Stream};
+
+/// The connections of a worker to one endpoint.
+#[derive(Default)]
+pub(crate) struct Shared {
+    connections: RefCell<Vec<Rc<Connection>>>,
+    connecting: RefCell<Option<Rc<Connecting>>>,
+}
+
+/// What endpoints may send on a connection. They are ours, so the windows are wide; the heads are
+/// held to what clients' are by default.
+const SETTINGS: Settings = Settings {
+    limits: Limits {
+        head_bytes: 64 * 1024,
+        fields: 200,
+        line_bytes: 8 * 1024,
+    },
+    streams_max: 0,
+    stream_window: 256 * 1024,
+    connection_window: 16 * 1024 * 1024,
+    connect_protocol: false,
+};
+
+/// A connection that is being made, and who waits for it.
+#[derive(Default)]
+pub(crate) struct Connecting {
+    is_over: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// A part in a connection that is being made.
+pub(crate) enum Joined {
+    /// It is on this one to make it. Dropping it lets another one try.
+    First(Rc<Connecting>),
+    /// Somebody makes it.
+    Later(Rc<Connecting>),
+}
+
+impl Shared {
+    /// A stream of a connection that takes one more.
+    pub(crate) fn stream(&self) -> Option<Stream> {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| {
+            !connection.is_over() && !connection.wire.borrow().is_going_away()
+        });
+        connections.iter().find_map(Stream::promised)
+    }
+
+    /// Takes part in the connection that is being made, or begins one.
+    pub(crate) fn join(&self) -> Joined {
+        let mut connecting = self.connecting.borrow_mut();
+        match &*connecting {
+            Some(connecting) if !connecting.is_over.get() => Joined::Later(Rc::clone(connecting)),
+            _ => {
+                let first = Rc::new(Connecting::default());
+                *connecting = Some(Rc::clone(&first));
+                Joined::First(first)
+            }
+        }
+    }
+
+    /// Begins to speak HTTP/2 on `stream`, in a task of its own, until it is not used for `idle`.
+    /// Returns a stream of it.
+    pub(crate) fn begin(
+        &self,
+        stream: net::Stream,
+        idle: Duration,
+        place: Option<ConnectionPlace>,
+    ) -> Option<Stream> {
+        let now = Instant::now();
+        let mut wire = h2::Connection::client(SETTINGS, now);
+        if stream.tls().is_some() {
+            wire.set_scheme("https");
+        }
+        let connection = Rc::new(Connection::new(wire));
+        let first = Stream::promised(&connection);
+        self.connections.borrow_mut().push(Rc::clone(&connection));
+        spawn_local(async move {
+            let driver = Driver::new(connection, stream, Buffer::default(), now + idle);
+            drive(driver, idle).await;
+            drop(place);
+        });
+        first
+    }
+
+    /// No new exchange goes to the connections that are there.
+    pub(crate) fn forget(&self) {
+        self.connections.borrow_mut().clear();
+    }
+
+    /// How many connections carry no exchange.
+    pub(crate) fn idle(&self) -> usize {
+        let connections = self.connections.borrow();
+        let is_idle = |connection: &&Rc<Connection>| !connection.is_over() && !connection.is_busy();
+        connections.iter().filter(is_idle).count()
+    }
+}
+
+impl Joined {
+    /// Ready once the connection is there, or will not be.
+    pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        let (Self::First(connecting) | Self::Later(connecting)) = self;
+        if connecting.is_over.get() {
+            return Poll::Ready(());
+        }
+        let mut waiting = connecting.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if let Self::First(connecting) = self {
+            connecting.is_over.set(true);
+            for waker in connecting.waiting.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Reads and writes until the connection is over.
+async fn drive(mut driver: Driver, idle: Duration) {
+    let connection = Rc::clone(&driver.connection);
+    let over = poll_fn(|cx| {
+        let mut receive = |wire: &mut h2::Connection, event: Event| {
+            if let Event::Response(key) = event {
+                let mut head = ResponseHead::default();
+                wire.take_response(&mut head);
+                if !connection.receive_head(key, head) {
+                    wire.reset(key, ErrorCode::EnhanceYourCalm);
+                }
+            }
+        };
+        loop {
+            if let Poll::Ready(over) = driver.poll(cx, &mut receive) {
+                return Poll::Ready(over);
+            }
+            if connection.is_busy() {
+                driver.allow_until(None);
+            } else if connection.wire.borrow().is_going_away() {
+                return Poll::Ready(Over::Idle);
+            } else if !driver.is_bounded() {
+                driver.allow_until(Some(Instant::now() + idle));
+                continue;
+            }
+            return Poll::Pending;
+        }
+    })
+    .await;
+    if matches!(over, Over::Idle) {
+        connection.wire.borrow_mut().go_away();
+        connection.wire.borrow_mut().go_away();
+    }
+    poll_fn(|cx| {
+        driver.end(cx);
+        Poll::Ready(())
+    })
+    .await;
+}
