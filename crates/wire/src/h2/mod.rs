@@ -11,8 +11,29 @@
 //! we refuse to receive and never send.
 
 mod connection;
+mod receive;
+
+mod frame;
+mod intake;
+mod output;
+mod settings;
+mod window;
+
+mod ids;
+mod stream;
+mod streams;
+
+mod guard;
+
 pub mod head;
 mod hpack;
 
-pub use connection::{Connection, ConnectionError, ErrorCode, Event, Read, Settings, StreamKey};
+mod error;
+
+#[cfg(test)]
+mod tests;
+
+pub use connection::{Connection, Event, Read, StreamKey};
+pub use error::{ConnectionError, ErrorCode, RULES};
 pub use hpack::{Decoder, Encoder};
+pub use settings::Settings;

@@ -1,0 +1,5 @@
+//! Connections against frames that are written by hand.
+
+mod peer;
+
+mod exchange;
