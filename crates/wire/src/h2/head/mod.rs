@@ -16,6 +16,9 @@ mod trailers;
 mod outgoing;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use block::{HeadError, end_with_head};
 pub use request::read_request;
 pub use response::read_response;

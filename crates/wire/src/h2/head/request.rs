@@ -47,14 +47,16 @@ pub fn read_request(
         }
         pseudo.write(scratch, connect_protocol, head)?;
 
-        let mut meaning = Meaning::default();
-        if let Some((line, at)) = first {
-            let start = head.bytes.len();
+        let start = head.bytes.len();
+        if let Some((_, at)) = first {
             head.bytes.extend_from_slice(&scratch[at..]);
-            scratch.clear();
+        }
+        // From here on it holds the crumbs of cookies.
+        scratch.clear();
+        let mut meaning = Meaning::default();
+        if let Some((line, _)) = first {
             meaning.read(&line, start, scratch, head)?;
         }
-        // From here on there are only crumbs in `scratch`.
         loop {
             let start = head.bytes.len();
             let Some(line) = block.next(&mut head.bytes)? else {
