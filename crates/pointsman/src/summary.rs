@@ -7,7 +7,9 @@ use balance::{
     AgentKind, AgentSettings, Check, CheckKind, CircuitSettings, EndpointSettings, HashKey,
     PolicySettings, PoolSettings, SlowStartSettings, StickyBy, StickySettings,
 };
-use config::{Pool, Route, Snapshot};
+use config::{
+    Certificates, Listener, Pool, ProxyVersion, Route, Snapshot, TlsPolicy, UpstreamProtocol,
+};
 
 /// A line for each thing that would be served. Endpoints are indented, and so is what is set for
 /// their pool.
@@ -17,7 +19,12 @@ pub(crate) fn summary(snapshot: &Snapshot) -> String {
         let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
         line(
             &mut text,
-            format_args!("listener {} on {}", listener.name, addresses.join(", ")),
+            format_args!(
+                "listener {} on {}{}",
+                listener.name,
+                addresses.join(", "),
+                joined(listener_facts(listener))
+            ),
         );
     }
     for route in &snapshot.routes {
@@ -28,19 +35,20 @@ pub(crate) fn summary(snapshot: &Snapshot) -> String {
             format_args!("route {} to pool {pool}{facts}", route.name),
         );
     }
-    for Pool {
-        settings,
-        endpoints,
-        ..
-    } in &snapshot.pools
-    {
+    for pool in &snapshot.pools {
+        let Pool {
+            settings,
+            endpoints,
+            ..
+        } = pool;
         let policy = policy_text(&settings.policy);
         let check = check_text(&settings.check);
         line(
             &mut text,
             format_args!("pool {}, {policy}, {check}", settings.name),
         );
-        let facts = pool_facts(settings);
+        let mut facts = upstream_facts(pool);
+        facts.extend(pool_facts(settings));
         if !facts.is_empty() {
             line(&mut text, format_args!("  {}", facts.join(", ")));
         }
@@ -63,6 +71,60 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 /// Facts behind something else.
 fn joined(facts: Vec<String>) -> String {
     facts.into_iter().map(|fact| format!(", {fact}")).collect()
+}
+
+fn listener_facts(listener: &Listener) -> Vec<String> {
+    let mut facts: Vec<String> = Vec::new();
+    match (&listener.tls, listener.http2) {
+        (None, false) => {}
+        (None, true) => facts.push("HTTP/2 without TLS".into()),
+        (Some(_), true) => facts.push("TLS".into()),
+        (Some(_), false) => facts.push("TLS, HTTP/1.1 alone".into()),
+    }
+    if let Some(tls) = &listener.tls {
+        if let Certificates::SelfSigned = tls.certificates {
+            facts.push("a certificate that is made up".into());
+        }
+        if tls.policy == TlsPolicy::Modern {
+            facts.push("version 1.3 alone".into());
+        }
+        facts.extend(tls.client.as_ref().map(|client| {
+            let demand = if client.required { "" } else { "optional " };
+            format!("{demand}certificates of clients")
+        }));
+    }
+    if let Some(header) = &listener.proxy_protocol {
+        let demand = if header.required { "" } else { "optional " };
+        facts.push(format!("{demand}PROXY headers from {}", list(&header.from)));
+    }
+    if !listener.trusted_proxies.is_empty() {
+        facts.push(format!("believes {}", list(&listener.trusted_proxies)));
+    }
+    facts.extend((listener.redirect_to_https).map(|port| format!("redirects to HTTPS at {port}")));
+    facts
+}
+
+fn list(items: &[impl ToString]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(" and ")
+}
+
+/// How endpoints are spoken to, if not in plain HTTP/1.1.
+fn upstream_facts(pool: &Pool) -> Vec<String> {
+    let tls = pool.tls.as_ref().map(|tls| match tls.is_unverified {
+        true => "TLS, unverified".to_owned(),
+        false => "TLS".to_owned(),
+    });
+    let protocol = match pool.protocol {
+        UpstreamProtocol::H1 => None,
+        UpstreamProtocol::H2 => Some("HTTP/2".to_owned()),
+        UpstreamProtocol::Auto => Some("HTTP/2 or HTTP/1.1".to_owned()),
+    };
+    let header = pool.proxy_protocol.map(|version| match version {
+        ProxyVersion::V1 => "PROXY headers of version 1".to_owned(),
+        ProxyVersion::V2 => "PROXY headers of version 2".to_owned(),
+    });
+    tls.into_iter().chain(protocol).chain(header).collect()
 }
 
 fn route_facts(route: &Route) -> Vec<String> {
@@ -242,6 +304,55 @@ pool app, {policy}, checked every 2s by GET /healthz
 "
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_summary_says_what_is_spoken() {
+        let text = summary_of(
+            r#"
+            [listeners.calls]
+            bind = ":8081"
+            h2c = true
+            [listeners.plain]
+            bind = ":80"
+            redirect = "https"
+            [listeners.secure]
+            bind = ":443"
+            proxy_protocol = { from = ["10.0.0.0/8"], header = "optional" }
+            trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
+            [listeners.secure.tls]
+            cert = "shop.pem"
+            key = "shop.key"
+            policy = "modern"
+            client = { ca = "ca.pem" }
+            [listeners.test]
+            bind = ":8443"
+            tls = "self-signed"
+            http2 = "off"
+            [pools.app]
+            endpoints = ["127.0.0.1:3001"]
+            tls = { verify = "off" }
+            protocol = "auto"
+            [pools.old]
+            endpoints = ["127.0.0.1:3002"]
+            proxy_protocol = "v2"
+            [[routes]]
+            pool = "app"
+            [[routes]]
+            path = "/old"
+            pool = "old""#,
+        );
+        for line in [
+            "listener calls on 0.0.0.0:8081, HTTP/2 without TLS\n",
+            "listener plain on 0.0.0.0:80, redirects to HTTPS at 443\n",
+            "listener secure on 0.0.0.0:443, TLS, version 1.3 alone, certificates of clients, \
+             optional PROXY headers from 10.0.0.0/8, believes 10.0.0.0/8 and 192.0.2.7/32\n",
+            "listener test on 0.0.0.0:8443, TLS, HTTP/1.1 alone, a certificate that is made up\n",
+            "  TLS, unverified, HTTP/2 or HTTP/1.1\n",
+            "  PROXY headers of version 2\n",
+        ] {
+            assert!(text.contains(line), "{line}\nin\n{text}");
+        }
     }
 
     #[test]
