@@ -35,6 +35,12 @@ impl Deadline {
         }
     }
 
+    /// The same timer for another use, perhaps by another task.
+    pub fn renew(&mut self, at: Instant) {
+        self.registered = false;
+        self.set(at);
+    }
+
     /// When it is.
     pub fn at(&self) -> Instant {
         self.at

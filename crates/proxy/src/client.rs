@@ -41,11 +41,11 @@ pub(crate) struct Peer {
 pub(crate) struct Gone;
 
 impl Client {
-    pub(crate) fn new(channel: Channel, peer: Rc<Peer>, until: Instant) -> Self {
+    pub(crate) fn new(channel: Channel, peer: Rc<Peer>, deadline: Deadline) -> Self {
         Self {
             channel,
             buffer: Buffer::default(),
-            deadline: Deadline::new(until),
+            deadline,
             last_moment: None,
             peer,
             bytes_received: 0,
@@ -90,8 +90,8 @@ impl Client {
     }
 
     /// What it consists of, to go on with in another way.
-    pub(crate) fn into_parts(self) -> (Channel, Buffer) {
-        (self.channel, self.buffer)
+    pub(crate) fn into_parts(self) -> (Channel, Buffer, Deadline) {
+        (self.channel, self.buffer, self.deadline)
     }
 
     /// Ready once there may be something to read.

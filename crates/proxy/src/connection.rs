@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use net::{Buffer, Stream, TlsServer, accept_tls};
+use net::{Buffer, Deadline, Stream, TlsServer, accept_tls};
 use tokio::time::timeout;
 
 use crate::channel::Channel;
@@ -50,11 +50,11 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
     let mut client = Client::new(
         Channel::Connection(stream),
         Rc::clone(&peer),
-        Instant::now() + idle_timeout,
+        Deadline::new(Instant::now() + idle_timeout),
     );
     let may_know = listener.http2 && peer.tls.is_none();
     if may_know && wait_for_preface(&open, &mut client).await {
-        let (channel, buffer) = client.into_parts();
+        let (channel, buffer, _) = client.into_parts();
         if let Channel::Connection(stream) = channel {
             Box::pin(h2::serve(open, stream, buffer, peer)).await;
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use balance::{Address, Balancer, LiveEvidence, Pool, RecentLatency};
 use config::Snapshot;
-use net::{Acceptor, Stream, TlsClient, TlsServer};
+use net::{Acceptor, Deadline, Stream, TlsClient, TlsServer};
 use observe::{LogBuffer, WorkerMetrics};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local, unconstrained, yield_now};
@@ -85,6 +85,8 @@ pub(crate) struct Worker {
         reason = "they are lent out one by one, and moving one is dear"
     )]
     scratches: RefCell<Vec<Box<Scratch>>>,
+    /// Recycled timers of exchanges on streams: making one costs more than moving it.
+    deadlines: RefCell<Vec<Deadline>>,
     is_draining: Cell<bool>,
     /// Wakes the task of every open connection, so that idle ones see a drain.
     connections: RefCell<Vec<Option<Waker>>>,
@@ -98,7 +100,10 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(100);
 /// would spin: the connection stays in the accept queue and the socket stays ready.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Recycled [`Scratch`]es that a worker keeps.
+/// When a timer runs out that nobody has set yet: every phase of an exchange sets it.
+const DEADLINE_AT_FIRST: Duration = Duration::from_secs(60);
+
+/// Recycled [`Scratch`]es, and timers, that a worker keeps.
 const SCRATCHES_MAX: usize = 256;
 
 /// Serves until drained. Blocks the calling thread.
@@ -139,6 +144,7 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
             .collect(),
         workers,
         scratches: RefCell::default(),
+        deadlines: RefCell::default(),
         is_draining: Cell::new(false),
         connections: RefCell::default(),
         free_places: RefCell::default(),
@@ -342,6 +348,28 @@ impl Worker {
         if scratches.len() < SCRATCHES_MAX {
             scratch.clear();
             scratches.push(scratch);
+        }
+    }
+}
+
+impl Worker {
+    /// A timer, recycled, that has not run out yet.
+    pub(crate) fn take_deadline(&self) -> Deadline {
+        let until = Instant::now() + DEADLINE_AT_FIRST;
+        match self.deadlines.borrow_mut().pop() {
+            Some(mut deadline) => {
+                deadline.renew(until);
+                deadline
+            }
+            None => Deadline::new(until),
+        }
+    }
+
+    /// Gives it back.
+    pub(crate) fn return_deadline(&self, deadline: Deadline) {
+        let mut deadlines = self.deadlines.borrow_mut();
+        if deadlines.len() < SCRATCHES_MAX {
+            deadlines.push(deadline);
         }
     }
 }

@@ -148,6 +148,11 @@ impl Connection {
         }
     }
 
+    /// No stream is open: gives back the memory for them.
+    pub(crate) fn rest(&self) {
+        *self.slots.borrow_mut() = Vec::new();
+    }
+
     /// Promises a stream, if the endpoint takes one more.
     pub(crate) fn reserve(&self) -> bool {
         let has_room = !self.is_over() && self.wire.borrow().streams_left() > self.reserved.get();

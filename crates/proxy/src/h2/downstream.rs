@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use net::Buffer;
+use net::{Buffer, Deadline};
 use tokio::task::spawn_local;
 use wire::h1::BadMessage;
 use wire::h2::{self, Event, RULES as HTTP2_RULES, Settings, StreamKey};
@@ -90,6 +90,7 @@ pub(crate) async fn serve(
                 }
                 Poll::Pending if driver.is_bounded() => return Poll::Pending,
                 Poll::Pending => {
+                    connection.rest();
                     driver.allow_until(Some(Instant::now() + listener.timeouts.idle));
                 }
             }
@@ -112,7 +113,8 @@ pub(crate) async fn serve(
     .await;
     if matches!(over, Over::Broken(_)) {
         // A close with bytes unread would take back what says why.
-        let mut client = Client::new(Channel::Connection(driver.into_stream()), peer, now);
+        let channel = Channel::Connection(driver.into_stream());
+        let mut client = Client::new(channel, peer, Deadline::new(now));
         client.close_gently().await;
     }
 }
@@ -130,7 +132,10 @@ fn begin_exchange(
     let worker = Rc::clone(worker);
     let peer = Rc::clone(peer);
     spawn_local(async move {
-        let mut client = Client::new(Channel::Stream(stream), peer, Instant::now());
+        let deadline = worker.take_deadline();
+        let mut client = Client::new(Channel::Stream(stream), peer, deadline);
         exchange::run_stream(&worker, &mut client, scratch, rejected).await;
+        let (_, _, deadline) = client.into_parts();
+        worker.return_deadline(deadline);
     });
 }
