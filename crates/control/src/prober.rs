@@ -41,9 +41,17 @@ pub(crate) async fn probe(way: &Way, check: &Check) -> ProbeReport {
 }
 
 async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Problem> {
-    let connection = connect(way).await?;
+    let mut connection = connect(way).await?;
     match &check.kind {
-        CheckKind::Off | CheckKind::Tcp => Ok(()),
+        CheckKind::Off | CheckKind::Tcp => {
+            if way.transport.tls.is_some() {
+                // The end of the handshake leaves with what follows it: to close now would look
+                // like a client that does not believe the certificate.
+                connection.shutdown().await?;
+                connection::end(connection, deadline);
+            }
+            Ok(())
+        }
         CheckKind::TcpExpect { send, expect } => talk(connection, send, expect, deadline).await,
         CheckKind::Http {
             path,

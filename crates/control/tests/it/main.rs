@@ -7,3 +7,4 @@ mod health;
 mod load_probe;
 mod many;
 mod setup;
+mod transport;

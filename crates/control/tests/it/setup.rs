@@ -38,6 +38,17 @@ impl Setup {
     }
 
     pub(crate) fn start_with(pools: Vec<Arc<Pool>>, admin_extra: Router) -> Self {
+        let plain = |pool| (pool, Transport::default());
+        Self::start_all(pools.into_iter().map(plain).collect(), admin_extra)
+    }
+
+    /// Over pools with the way in which their endpoints are spoken to.
+    pub(crate) fn start_over(pools: Vec<(Arc<Pool>, Transport)>) -> Self {
+        Self::start_all(pools, Router::new())
+    }
+
+    fn start_all(pools: Vec<(Arc<Pool>, Transport)>, admin_extra: Router) -> Self {
+        let (pools, transports): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
         let registry = Registry::new(shape(&pools));
         let listener = TcpListener::bind("127.0.0.1:0").expect("ports are left");
         let admin = listener.local_addr().expect("it is bound");
@@ -45,7 +56,7 @@ impl Setup {
         let events = Told::default();
         let worker = registry.worker();
         let control = Control::start(ControlInput {
-            transports: pools.iter().map(|_| Transport::default()).collect(),
+            transports,
             pools: pools.clone(),
             live_evidence: received,
             registry,
@@ -209,6 +220,7 @@ fn shape(pools: &[Arc<Pool>]) -> Shape {
                 blame: Blame::Failure,
             },
         ],
+        http2_rules: &["rapid_reset"],
     }
 }
 
