@@ -80,10 +80,11 @@ impl Problems {
     }
 
     /// True if something within this place is wrong.
-    pub(crate) fn has_any_in(&self, place: &Place) -> bool {
+    pub(crate) fn has_errors_in(&self, place: &Place) -> bool {
         let is_inside = |inner: &Place| place.start <= inner.start && inner.end <= place.end;
         self.list
             .iter()
+            .filter(|problem| problem.severity == Severity::Error)
             .any(|problem| problem.place.as_ref().is_some_and(is_inside))
     }
 

@@ -341,7 +341,7 @@ impl Compiler<'_> {
             .filter_map(|(key, place)| Some((key, (*place)?.clone())));
         match (present.next(), present.next()) {
             // One that is wrong was left out before.
-            (None, _) if self.problems.has_any_in(table) => {}
+            (None, _) if self.problems.has_errors_in(table) => {}
             (None, _) => {
                 let names: Vec<String> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
                 let message = format!("one of {} is missing", names.join(", "));

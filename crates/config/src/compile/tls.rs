@@ -70,7 +70,7 @@ impl Compiler<'_> {
         }
         let Some(At { place, value: list }) = certificates else {
             let single = self.certificate_or_half(cert, key);
-            if single.is_none() && !self.problems.has_any_in(table) {
+            if single.is_none() && !self.problems.has_errors_in(table) {
                 self.problems
                     .error(table.clone(), "there is no certificate")
                     .help("add `cert` and `key`; tls = \"self-signed\" is for development");
