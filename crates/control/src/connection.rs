@@ -113,7 +113,7 @@ pub(crate) async fn within<T>(
 /// Connects, and speaks what comes before all questions.
 pub(crate) async fn connect(way: &Way) -> Result<Connection, Problem> {
     let Way { address, transport } = way;
-    let mut connection = Connection::new(net::connect(address).await?);
+    let mut connection = Connection::new(net::connect(address, &transport.socket).await?);
     connection.write_all(&transport.preface).await?;
     if let Some(EndpointTls { client, name }) = &transport.tls {
         let name = name.as_deref().expect("the way to an endpoint has a name");

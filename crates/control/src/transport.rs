@@ -4,11 +4,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use balance::{Address, Endpoint};
-use net::TlsClient;
+use net::{ConnectOptions, TlsClient};
 
 /// What the endpoints of a pool are spoken to by, whatever they are asked then.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Transport {
+    /// How connections are opened.
+    pub socket: ConnectOptions,
     /// What comes first on each connection, such as a PROXY header. May be empty.
     pub preface: Box<[u8]>,
     /// `None`: without TLS.
@@ -62,7 +64,10 @@ impl Way {
         match (&mut way.address, port) {
             (Address::Tcp(address), Some(port)) => {
                 address.set_port(port);
-                way.transport = Transport::default();
+                way.transport = Transport {
+                    socket: way.transport.socket,
+                    ..Transport::default()
+                };
             }
             (address, _) => {
                 if let Some(tls) = &mut way.transport.tls

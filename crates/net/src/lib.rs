@@ -3,19 +3,23 @@
 //! Everything here belongs to one worker and is `!Send` in use: no lock, no sharing.
 
 mod buffer;
+mod connect;
 mod deadline;
 mod idle;
 mod listener;
+mod options;
 mod runtime;
 mod stream;
 mod tls;
 
 pub use buffer::{Buffer, LARGE, SMALL};
+pub use connect::{check_connect, connect};
 pub use deadline::Deadline;
 pub use idle::IdleConnections;
 pub use listener::{Acceptor, Listening, bind};
+pub use options::{ConnectOptions, ConnectionOptions, ListenerOptions};
 pub use runtime::{available_workers, run_worker};
-pub use stream::{Stream, connect};
+pub use stream::Stream;
 pub use tls::{
     CertificatePem, ClientCertificate, ClientVerification, ShownCertificate, TlsClient,
     TlsClientSettings, TlsInfo, TlsServer, TlsServerSettings, TlsStream, accept_tls,

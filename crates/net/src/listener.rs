@@ -8,14 +8,14 @@ use std::path::Path;
 use std::task::{Context, Poll, ready};
 
 use balance::Address;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::Stream;
+use crate::options::{bind_interface, set_fast_open};
+use crate::{ListenerOptions, Stream};
 
-/// Connections that the kernel holds until a worker accepts them; it lowers this to its own
-/// limit (`net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
+/// Connections that the kernel holds, where a listener does not say how many.
+const BACKLOG: u32 = 4096;
 
 /// The bound sockets of one listening address: one for each worker.
 #[derive(Debug)]
@@ -33,19 +33,20 @@ pub struct Listening {
 /// file that nobody listens on is replaced.
 ///
 /// # Errors
-/// What the kernel says; `AddrInUse` if another process has the port.
-pub fn bind(address: &Address, workers: usize) -> io::Result<Listening> {
+/// What the kernel says; `AddrInUse` if another process has the port; a sentence, of kind `Other`,
+/// about the interface.
+pub fn bind(address: &Address, workers: usize, options: &ListenerOptions) -> io::Result<Listening> {
     match address {
         Address::Tcp(address) => {
-            refuse_foreign_port(*address)?;
-            let first = bind_tcp(*address)?;
+            refuse_foreign_port(*address, options)?;
+            let first = bind_tcp(*address, options)?;
             let bound = first
                 .local_addr()?
                 .as_socket()
                 .ok_or(io::ErrorKind::Unsupported)?;
             let mut sockets = vec![first.into()];
             for _ in 1..workers {
-                sockets.push(bind_tcp(bound)?.into());
+                sockets.push(bind_tcp(bound, options)?.into());
             }
             Ok(Listening {
                 address: Address::Tcp(bound),
@@ -53,7 +54,7 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Listening> {
             })
         }
         Address::Unix(path) => {
-            let first: OwnedFd = bind_unix(path)?.into();
+            let first: OwnedFd = bind_unix(path, options)?.into();
             let mut sockets = Vec::with_capacity(workers);
             for _ in 1..workers {
                 sockets.push(first.try_clone()?);
@@ -69,37 +70,46 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Listening> {
 
 /// `SO_REUSEPORT` would share a port with another process of the same user that set it too,
 /// say an instance that was forgotten; half of the requests would go there. So ask once without.
-fn refuse_foreign_port(address: SocketAddr) -> io::Result<()> {
+fn refuse_foreign_port(address: SocketAddr, options: &ListenerOptions) -> io::Result<()> {
     if address.port() == 0 {
         return Ok(());
     }
-    let probe = tcp_socket(address)?;
+    let probe = tcp_socket(address, options)?;
     probe.bind(&SockAddr::from(address))
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = tcp_socket(address)?;
+fn bind_tcp(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> {
+    let socket = tcp_socket(address, options)?;
     socket.set_reuse_port(true)?;
-    socket.set_tcp_nodelay(true)?;
+    options.connection.set_on(&SockRef::from(&socket))?;
+    if let Some(queue) = options.fast_open {
+        set_fast_open(&SockRef::from(&socket), queue)?;
+    }
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog(options))?;
     Ok(socket)
 }
 
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+fn backlog(options: &ListenerOptions) -> i32 {
+    let backlog = options.backlog.unwrap_or(BACKLOG);
+    backlog.try_into().unwrap_or(i32::MAX)
+}
+
+fn tcp_socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last run to time out.
     socket.set_reuse_address(true)?;
     if domain == Domain::IPV6 {
         // `0.0.0.0:80` and `[::]:80` are two addresses, wherever the kernel's default stands.
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(!options.dual_stack)?;
     }
+    bind_interface(&SockRef::from(&socket), options.interface.as_deref())?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+fn bind_unix(path: &Path, options: &ListenerOptions) -> io::Result<StdUnixListener> {
     let listener = match StdUnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             std::fs::remove_file(path)?;
@@ -107,6 +117,10 @@ fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
         }
         result => result?,
     };
+    if options.backlog.is_some() {
+        // Once more, as it has been told another number.
+        SockRef::from(&listener).listen(backlog(options))?;
+    }
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

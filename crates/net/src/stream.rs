@@ -2,10 +2,10 @@
 
 use std::io;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use balance::Address;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -50,6 +50,43 @@ impl Stream {
         let count = spare.filled().len();
         buffer.fill(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Copies what has arrived, up to the length of `out`, and leaves it where it is. Zero bytes:
+    /// the peer has closed. Only TCP without TLS can do that.
+    pub fn poll_peek(&self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_peek(cx, &mut ReadBuf::new(out)),
+            _ => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    /// Takes `seen`, which [`Self::poll_peek`] has shown, from what waits.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_seen(&mut self, seen: &mut [u8]) -> io::Result<()> {
+        let mut rest = seen;
+        while !rest.is_empty() {
+            let count = match self {
+                Self::Tcp(stream) => stream.try_read(rest)?,
+                _ => return Err(io::ErrorKind::Unsupported.into()),
+            };
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            rest = &mut rest[count..];
+        }
+        Ok(())
+    }
+
+    /// Our end of the connection: what a client has connected to. `None` for a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => stream.socket().local_addr(),
+        }
     }
 
     /// Ready once there is something to read, an end or an error included.
@@ -137,25 +174,5 @@ impl Stream {
             Self::Unix(_) => {}
             Self::Tls(stream) => stream.socket().abort_on_drop(),
         }
-    }
-}
-
-/// Opens a connection to `address`.
-///
-/// # Errors
-/// What the kernel says; there is no time limit here.
-pub async fn connect(address: &Address) -> io::Result<Stream> {
-    match address {
-        Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
-            // A port from which the kernel also takes ports for clients can, when nobody listens
-            // on it, be connected to itself (simultaneous open, RFC 9293 §3.5).
-            if stream.local_addr()? == *address {
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
-        }
-        Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
     }
 }

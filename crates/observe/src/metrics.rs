@@ -81,6 +81,9 @@ pub struct ListenerMetrics {
     pub bytes_received: Counter,
     /// Bytes written to clients.
     pub bytes_sent: Counter,
+    /// Connections closed at once, because a trusted proxy sent no PROXY header where one is
+    /// required, or a broken one.
+    pub proxy_headers_rejected: Counter,
     /// Requests refused before a route was chosen, because they break the protocol or a limit.
     pub requests_rejected: Counter,
     /// HTTP/2 connections ended because the client broke a rule, by [`Shape::http2_rules`].
@@ -306,7 +309,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn listeners(&mut self) {
         type Of<T> = fn(&ListenerMetrics) -> &T;
-        let counters: [(&str, &str, Of<Counter>); 5] = [
+        let counters: [(&str, &str, Of<Counter>); 6] = [
             (
                 "pointsman_listener_connections_accepted_total",
                 "Connections accepted.",
@@ -326,6 +329,11 @@ impl Page<'_> {
                 "pointsman_listener_sent_bytes_total",
                 "Bytes written to clients.",
                 |listener| &listener.bytes_sent,
+            ),
+            (
+                "pointsman_listener_proxy_headers_rejected_total",
+                "Connections closed because a trusted proxy sent no PROXY header, or a broken one.",
+                |listener| &listener.proxy_headers_rejected,
             ),
             (
                 "pointsman_listener_requests_rejected_total",

@@ -5,8 +5,9 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
 use balance::Address;
-use config::Snapshot;
-use net::Listening;
+use config::{Listener, Snapshot};
+use net::{ListenerOptions, Listening};
+use proxy::listener_options;
 
 /// An address that cannot be bound.
 #[derive(Debug)]
@@ -24,20 +25,21 @@ pub struct BindError {
 /// Port 0 is not tried: some port is free.
 pub fn unbindable(snapshot: &Snapshot) -> Vec<BindError> {
     let listeners = snapshot.listeners.iter().flat_map(|listener| {
-        let who = format!("listener `{}`", listener.name);
-        listener
-            .bind
-            .iter()
-            .map(move |bind| (who.clone(), bind.clone()))
+        let options = listener_options(&listener.socket);
+        let binds = listener.bind.iter();
+        binds.map(move |bind| (who(listener), bind.clone(), options.clone()))
     });
     let admin = snapshot.admin.bind;
-    let admin = admin.map(|bind| (ADMIN.to_owned(), Address::Tcp(bind)));
+    let admin = admin.map(|bind| {
+        let options = ListenerOptions::default();
+        (ADMIN.to_owned(), Address::Tcp(bind), options)
+    });
     let mut errors = Vec::new();
-    for (who, address) in listeners.chain(admin) {
+    for (who, address, options) in listeners.chain(admin) {
         if matches!(&address, Address::Tcp(address) if address.port() == 0) {
             continue;
         }
-        match net::bind(&address, 1) {
+        match net::bind(&address, 1, &options) {
             // A Unix socket stays behind as a file.
             Ok(Listening {
                 address: Address::Unix(path),
@@ -63,9 +65,10 @@ pub(crate) fn bind_listeners(
 ) -> Result<Vec<(usize, Listening)>, BindError> {
     let mut bound = Vec::new();
     for (index, listener) in snapshot.listeners.iter().enumerate() {
+        let options = listener_options(&listener.socket);
         for address in &listener.bind {
-            let listening = net::bind(address, workers).map_err(|error| BindError {
-                who: format!("listener `{}`", listener.name),
+            let listening = net::bind(address, workers, &options).map_err(|error| BindError {
+                who: who(listener),
                 address: address.clone(),
                 error,
             })?;
@@ -81,6 +84,10 @@ pub(crate) fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> 
         address: Address::Tcp(address),
         error,
     })
+}
+
+fn who(listener: &Listener) -> String {
+    format!("listener `{}`", listener.name)
 }
 
 const ADMIN: &str = "the admin API";

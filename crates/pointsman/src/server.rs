@@ -11,7 +11,10 @@ use config::{AccessLogSink, ProxyVersion, Secret, Snapshot, UpstreamProtocol};
 use control::{Control, ControlInput, EndpointTls, ListenerView, Transport};
 use net::{Listening, TlsClient};
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
-use proxy::{Drain, FAILURE_WORDS, HTTP2_RULES, OUTCOMES, Plan, Stickiness, WorkerInput, Workers};
+use proxy::{
+    Drain, FAILURE_WORDS, HTTP2_RULES, OUTCOMES, Plan, Stickiness, WorkerInput, Workers,
+    connect_options,
+};
 use tokio::sync::{mpsc, watch};
 use wire::proxy_protocol;
 
@@ -275,6 +278,7 @@ fn transports(plan: &Plan) -> Vec<Transport> {
             name: pool.tls.as_ref().and_then(|tls| tls.name.clone()),
         });
         Transport {
+            socket: connect_options(&pool.socket),
             preface: preface.into(),
             tls,
             http2: pool.protocol == UpstreamProtocol::H2,

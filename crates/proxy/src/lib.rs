@@ -35,7 +35,9 @@ mod headers;
 mod hedge;
 mod identity;
 mod key;
+mod proxy_header;
 mod request_id;
+mod socket;
 mod sticky;
 mod waits;
 mod websocket;
@@ -43,6 +45,7 @@ mod workers;
 
 pub use failure::FAILURE_WORDS;
 pub use record::OUTCOMES;
+pub use socket::{connect_options, listener_options};
 pub use sticky::Stickiness;
 pub use wire::h2::RULES as HTTP2_RULES;
 pub use worker::{Plan, WorkerInput, run};

@@ -12,13 +12,14 @@ use balance::{
     Address, ConnectionPlace, Endpoint, Lease, NoConnectionLeft, Pick, Ticket, Wanted, Why,
 };
 use config::UpstreamProtocol;
-use net::{Buffer, IdleConnections, Stream, TlsClient};
+use net::{Buffer, ConnectOptions, IdleConnections, Stream, TlsClient};
 use observe::WorkerMetrics;
 
 use crate::channel::Channel;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::h2::{self, Joined};
+use crate::socket::connect_options;
 use crate::worker::{Plan, Worker};
 
 /// A connection to an endpoint with one request on it, or a stream of one.
@@ -336,13 +337,14 @@ impl Stage {
         let place = connection_place(worker, pool)?;
         let endpoint = &worker.plan.pools[pool].endpoints[endpoint];
         let address = endpoint.address.clone();
+        let socket = connect_options(&worker.plan.snapshot.pools[pool].socket);
         let tls = worker.plan.tls_clients[pool].clone().map(|client| {
             let settings = worker.plan.snapshot.pools[pool].tls.as_ref();
             let name = settings.and_then(|tls| tls.name.clone());
             (client, name.unwrap_or_else(|| server_name(endpoint)))
         });
         Ok(Self::Connecting {
-            connecting: Box::pin(open(address, tls)),
+            connecting: Box::pin(open(address, socket, tls)),
             place,
             _joined: joined,
         })
@@ -352,9 +354,10 @@ impl Stage {
 /// Connects, and speaks TLS as `tls` says, with an endpoint of that name.
 async fn open(
     address: Address,
+    socket: ConnectOptions,
     tls: Option<(Arc<TlsClient>, Box<str>)>,
 ) -> Result<Stream, Failure> {
-    let stream = net::connect(&address)
+    let stream = net::connect(&address, &socket)
         .await
         .map_err(|error| connect_failure(&error))?;
     match tls {
