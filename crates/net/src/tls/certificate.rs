@@ -126,7 +126,7 @@ pub(super) fn make_self_signed() -> Result<CertificatePem, String> {
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a certificate says of itself.
-fn describe(der: &CertificateDer<'_>) -> Result<ShownCertificate, String> {
+pub(super) fn describe(der: &CertificateDer<'_>) -> Result<ShownCertificate, String> {
     let (_, certificate) = X509Certificate::from_der(der)
         .map_err(|error| format!("the certificate cannot be read: {error}"))?;
     let mut names: Vec<String> = match certificate.subject_alternative_name() {

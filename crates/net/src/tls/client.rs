@@ -14,7 +14,7 @@ use super::{TlsClientSettings, belief, explain};
 /// that can be resumed.
 #[derive(Debug)]
 pub struct TlsClient {
-    config: Arc<ClientConfig>,
+    pub(super) config: Arc<ClientConfig>,
 }
 
 impl TlsClient {

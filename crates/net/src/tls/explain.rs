@@ -57,7 +57,8 @@ fn certificate(error: &CertificateError) -> String {
             "no revocation list covers the issuer of the certificate".to_owned()
         }
         CertificateError::BadSignature => {
-            "the certificate is not signed by the issuer that it names".to_owned()
+            "the certificate is not signed with the key of the trusted issuer that it names"
+                .to_owned()
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the certificate is not meant for this side of a connection (extended key usage)"

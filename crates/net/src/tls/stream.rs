@@ -23,7 +23,7 @@ use crate::{Buffer, SMALL, Stream};
 /// A connection that is spoken on by TLS.
 pub struct TlsStream {
     socket: Stream,
-    session: Session,
+    pub(super) session: Session,
     /// [`Self::plain`] bytes of plaintext that nobody has taken, and behind them the beginning of
     /// a record. Between two calls there is no whole record in it.
     incoming: Buffer,
@@ -382,4 +382,24 @@ impl End {
 
 fn broken(error: &rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, explain::sentence(error))
+}
+
+#[cfg(test)]
+impl TlsStream {
+    pub(super) fn holds_memory(&self) -> bool {
+        self.incoming.has_memory() || self.outgoing.has_memory()
+    }
+
+    /// Sends session tickets without waiting for a write.
+    pub(super) fn send_tickets(&mut self) {
+        let tickets = std::mem::take(&mut self.tickets);
+        assert!(!tickets.is_empty());
+        assert_eq!(self.socket.try_write(&tickets).unwrap(), tickets.len());
+    }
+
+    /// A record that is not sent.
+    pub(super) fn encrypted(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.encrypt(bytes, &[]).unwrap();
+        std::mem::take(&mut self.outgoing).filled().to_vec()
+    }
 }
