@@ -196,7 +196,7 @@ fn many_lines_pass_through_the_table_in_bounded_memory() {
         let (name, value) = (format!("name-{number}"), "v".repeat(number % 300));
         let line = format!("{name}: {value}");
         let found = lines(&mut decoder, &literal(0x40, &name, &value)).unwrap();
-        assert_eq!(found, [line.clone()]);
+        assert_eq!(found, std::slice::from_ref(&line));
         assert_eq!(table_of(&decoder)[0], line);
         assert!(decoder.table.capacity() <= 16 * 1024);
     }
