@@ -266,8 +266,9 @@ impl Client {
         taken
     }
 
-    /// Reads exactly `bytes` bytes; `None` if the connection ended before the first.
-    pub(crate) fn try_read_exact(&mut self, bytes: usize) -> Result<Option<Vec<u8>>, ReadError> {
+    /// What has arrived, once that is `bytes` bytes or more. `None`: the connection ended before
+    /// the first.
+    pub(crate) fn try_peek(&mut self, bytes: usize) -> Result<Option<&[u8]>, ReadError> {
         while self.source.pending().len() < bytes {
             match self.source.fill() {
                 Ok(0) if self.source.pending().is_empty() => return Ok(None),
@@ -279,9 +280,7 @@ impl Client {
                 Err(_) => return Err(ReadError::Reset),
             }
         }
-        let taken = self.source.pending()[..bytes].to_vec();
-        self.source.consume(bytes);
-        Ok(Some(taken))
+        Ok(Some(self.source.pending()))
     }
 
     /// Reads until the proxy ends the connection, by close or reset; returns what came before.

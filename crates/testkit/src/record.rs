@@ -13,7 +13,8 @@ pub struct Received {
     pub body: Option<Body>,
     /// The code by which the other side reset the stream. HTTP/2 only.
     pub cancelled: Option<u32>,
-    /// Bytes of the response's content that were given to the connection. HTTP/2 only.
+    /// Bytes of the response that were let go so far. Over HTTP/2 the content alone, as windows
+    /// allow; over HTTP/1.1 all, if steps come behind the message.
     pub sent: u64,
 }
 

@@ -183,9 +183,11 @@ impl Reply {
             .then(Step::SendFiller(bytes))
     }
 
-    /// 101 to `protocol`; from then on every byte comes back.
+    /// 101 to `protocol`, over HTTP/2 200; from then on every byte comes back.
     pub fn tunnel(protocol: &str) -> Self {
+        // What follows the request is no body: over HTTP/2 it has no end.
         Self::response(101, Content::Nothing)
+            .unread()
             .field("Connection", "Upgrade")
             .field("Upgrade", protocol)
             .then(Step::Tunnel)

@@ -181,7 +181,11 @@ impl Serving<'_> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.shared.pass();
         self.source.transport.write_all(bytes)?;
-        self.source.transport.flush()
+        self.source.transport.flush()?;
+        if let Some(recorded) = self.recorded {
+            self.shared.record_sent(recorded, bytes.len() as u64);
+        }
+        Ok(())
     }
 
     fn drain(&mut self) -> io::Result<()> {

@@ -109,12 +109,7 @@ impl Frame {
 
     /// PING
     pub fn ping() -> Self {
-        Self::new(Self::PING, 0, 0, *b"ping ....").cut(8)
-    }
-
-    fn cut(mut self, bytes: usize) -> Self {
-        self.payload.truncate(bytes);
-        self
+        Self::new(Self::PING, 0, 0, *b"are you?")
     }
 
     /// A header block in HPACK that needs no table: each field a literal that is not indexed, in
@@ -247,11 +242,28 @@ impl Frames {
         self.wire.send(bytes);
     }
 
-    /// Sends frames in one piece. False if the proxy does not take them all: it may have ended
-    /// the connection.
-    pub fn try_send_all(&mut self, frames: &[Frame]) -> bool {
-        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
-        self.wire.try_send(bytes).is_ok()
+    /// Sends the frames of round after round, up to `rounds`, each round in one piece, and reads
+    /// what comes meanwhile, until the proxy goes away. Returns the code of its GOAWAY; `None` if
+    /// it took everything.
+    #[track_caller]
+    pub fn flood(&mut self, rounds: u32, mut round: impl FnMut(u32) -> Vec<Frame>) -> Option<u32> {
+        for number in 0..rounds {
+            let bytes: Vec<u8> = round(number).iter().flat_map(Frame::bytes).collect();
+            // Fails once the proxy has closed; what it said before is still to be read.
+            let is_taken = self.wire.try_send(bytes).is_ok();
+            self.wire
+                .set_timeout(if is_taken { GLANCE } else { PATIENCE });
+            loop {
+                match self.try_read() {
+                    Ok(Some(frame)) if frame.kind == Frame::GOAWAY => return Some(frame.code()),
+                    Ok(Some(_)) => {}
+                    Err(ReadError::TimedOut) if is_taken => break,
+                    Ok(None) | Err(_) => panic!("the connection ended without a GOAWAY"),
+                }
+            }
+            self.wire.set_timeout(PATIENCE);
+        }
+        None
     }
 
     /// Reads the next frame.
@@ -266,17 +278,18 @@ impl Frames {
 
     /// Reads the next frame; `None` if the connection ended before.
     pub fn try_read(&mut self) -> Result<Option<Frame>, ReadError> {
-        let Some(head) = self.wire.try_read_exact(9)? else {
+        let Some(pending) = self.wire.try_peek(HEAD_BYTES)? else {
             return Ok(None);
         };
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let payload = self.wire.try_read_exact(length)?.ok_or(ReadError::Cut)?;
-        let stream = [head[5], head[6], head[7], head[8]];
+        let length = u32::from_be_bytes([0, pending[0], pending[1], pending[2]]) as usize;
+        // Stays where it is until all of it is there: a time-out loses nothing.
+        self.wire.try_peek(HEAD_BYTES + length)?;
+        let head = self.wire.read_bytes(HEAD_BYTES);
         Ok(Some(Frame {
             kind: head[3],
             flags: head[4],
-            stream: u32::from_be_bytes(stream),
-            payload,
+            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            payload: self.wire.read_bytes(length),
         }))
     }
 
@@ -339,7 +352,8 @@ impl FrameEndpoint {
                         wire: Client::accepted(Socket::from(stream)),
                     };
                     // A probe of the port sends nothing.
-                    if let Ok(Some(preface)) = frames.wire.try_read_exact(Frame::PREFACE.len()) {
+                    if let Ok(Some(_)) = frames.wire.try_peek(Frame::PREFACE.len()) {
+                        let preface = frames.wire.read_bytes(Frame::PREFACE.len());
                         assert_eq!(preface, Frame::PREFACE, "the preface");
                         serve(&mut frames, number);
                     }
@@ -358,25 +372,12 @@ impl FrameEndpoint {
     }
 }
 
-/// The longest wait of a test for a frame that must not come.
-pub(crate) const QUIET: Duration = Duration::from_millis(300);
+/// Length, type, flags and stream.
+const HEAD_BYTES: usize = 9;
 
-impl Frames {
-    /// True if nothing but frames that `may` come does for a while.
-    #[track_caller]
-    pub fn is_quiet(&mut self, mut may: impl FnMut(&Frame) -> bool) -> bool {
-        self.wire.set_timeout(QUIET);
-        let is_quiet = loop {
-            match self.try_read() {
-                Ok(Some(frame)) if may(&frame) => {}
-                Err(ReadError::TimedOut) => break true,
-                _ => break false,
-            }
-        };
-        self.wire.set_timeout(Duration::from_secs(5));
-        is_quiet
-    }
-}
+/// How long a look at what has arrived takes, if it is nothing.
+const GLANCE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A length with a prefix of seven bits (RFC 7541 §5.1).
 fn push_length(block: &mut Vec<u8>, length: usize) {

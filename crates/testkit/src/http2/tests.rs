@@ -144,3 +144,21 @@ fn frames_are_read_and_written() {
     frames.send(&Frame::new(Frame::DATA, 0, 7, *b"x"));
     assert_eq!(frames.expect_go_away(), 1);
 }
+
+#[test]
+fn an_extended_connect_is_a_tunnel() {
+    let protocol = Protocol::h2().extended_connect();
+    let endpoint = Endpoint::speaking(protocol, |_| Reply::tunnel("websocket"));
+    let client = H2Client::connect(endpoint.peer());
+    poll_until("the SETTINGS are there", SOON, || {
+        client.may_extend_connect()
+    });
+    let mut stream = client.open(&H2Request::websocket("/chat"));
+    assert_eq!(stream.read_head().word(1), "200");
+    stream.send_data(b"hello");
+    assert_eq!(stream.read_bytes(5), b"hello");
+    stream.finish();
+    assert_eq!(stream.read_body().end, End::Clean);
+    let request = endpoint.request();
+    assert_eq!(request.head.field(":protocol"), Some("websocket"));
+}
