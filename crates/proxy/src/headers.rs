@@ -369,3 +369,6 @@ fn write_endpoint_fields(head: &ResponseHead, out: &mut Vec<u8>) {
     };
     write_fields(&head.bytes, &head.fields, is_forwarded, out);
 }
+
+#[cfg(test)]
+mod tests;

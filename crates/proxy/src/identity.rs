@@ -239,3 +239,6 @@ fn is_https_word(word: &[u8]) -> Option<bool> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
