@@ -3,6 +3,7 @@
 mod bind;
 mod certificates;
 mod server;
+mod tls;
 
 pub use bind::{BindError, unbindable};
 pub use certificates::check_tls;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use wire::proxy_protocol;
 
 use crate::bind::{bind_admin, bind_listeners};
+use crate::tls::{tls_clients, tls_servers};
 
 /// What is not in the config.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl Server {
     /// Binds every socket and starts every thread. When it returns, connections are accepted.
     ///
     /// # Errors
-    /// An address cannot be bound, a log file cannot be opened, a thread cannot be made. Nothing
+    /// An address cannot be bound, a certificate or a log file cannot be opened, a thread cannot be
+    /// made. Nothing
     /// is left running then.
     pub fn start(snapshot: Snapshot, options: Options) -> Result<Self> {
         let Options {
@@ -91,8 +93,8 @@ impl Server {
         let plan = Arc::new(Plan {
             stickiness: Stickiness::new(pools.iter().map(|pool| &**pool), secret),
             pools,
-            tls_servers: snapshot.listeners.iter().map(|_| None).collect(),
-            tls_clients: snapshot.pools.iter().map(|_| None).collect(),
+            tls_servers: tls_servers(&snapshot)?,
+            tls_clients: tls_clients(&snapshot)?,
             pseudonym: format!("pointsman-{:08x}", fastrand::u32(..)),
             snapshot,
         });

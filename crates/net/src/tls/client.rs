@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
@@ -14,40 +15,56 @@ use super::{TlsClientSettings, belief, explain};
 /// that can be resumed.
 #[derive(Debug)]
 pub struct TlsClient {
-    pub(super) config: Arc<ClientConfig>,
+    /// Taken by each handshake; no lock that another worker could hold.
+    pub(super) config: ArcSwap<ClientConfig>,
 }
 
 impl TlsClient {
     /// # Errors
     /// What is wrong with `settings`, in one sentence.
     pub fn new(settings: &TlsClientSettings) -> Result<Self, String> {
-        let builder = ClientConfig::builder_with_provider(provider().clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(belief::verifier(settings)?);
-        let mut config = match &settings.certificate {
-            Some(pem) => {
-                let (key, _) = certificate::read(pem)?;
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
-            }
-            None => builder.with_no_client_auth(),
-        };
-        if settings.http2 {
-            config.alpn_protocols.push(b"h2".to_vec());
-        }
-        if settings.http1 {
-            config.alpn_protocols.push(b"http/1.1".to_vec());
-        }
+        let config = config(settings)?;
         Ok(Self {
-            config: Arc::new(config),
+            config: ArcSwap::from_pointee(config),
         })
+    }
+
+    /// Verifies, and is verified, in another way from the next handshake on. Connections stay;
+    /// sessions begin anew.
+    ///
+    /// # Errors
+    /// What is wrong with `settings`, in one sentence: all stays as it was.
+    pub fn replace(&self, settings: &TlsClientSettings) -> Result<(), String> {
+        self.config.store(Arc::new(config(settings)?));
+        Ok(())
     }
 
     /// A handshake with an endpoint whose certificate is for `name`.
     pub(super) fn session(&self, name: &str) -> Result<Session, String> {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("{name} is neither a host name nor an address"))?;
-        Session::client(&self.config, name).map_err(|error| explain::sentence(&error))
+        Session::client(self.config.load_full(), name).map_err(|error| explain::sentence(&error))
     }
+}
+
+fn config(settings: &TlsClientSettings) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider().clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(belief::verifier(settings)?);
+    let mut config = match &settings.certificate {
+        Some(pem) => {
+            let (key, _) = certificate::read(pem)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    if settings.http2 {
+        config.alpn_protocols.push(b"h2".to_vec());
+    }
+    if settings.http1 {
+        config.alpn_protocols.push(b"http/1.1".to_vec());
+    }
+    Ok(config)
 }

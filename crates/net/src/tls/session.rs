@@ -52,10 +52,10 @@ pub(super) enum Plaintext<'a> {
 
 impl Session {
     pub(super) fn client(
-        config: &Arc<ClientConfig>,
+        config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, Error> {
-        UnbufferedClientConnection::new(config.clone(), name).map(Self::Client)
+        UnbufferedClientConnection::new(config, name).map(Self::Client)
     }
 
     pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 
@@ -27,7 +28,7 @@ fn client_with(
         .with_root_certificates(authorities)
         .with_no_client_auth();
     Arc::new(TlsClient {
-        config: Arc::new(config),
+        config: ArcSwap::from_pointee(config),
     })
 }
 
@@ -223,12 +224,12 @@ fn a_session_of_one_name_is_not_resumed_under_another() {
                 ca.issue(&["a.example", "b.example"]),
             ]));
             let client = client_of(&ca, &[version]);
-            let mut config = (*client.config).clone();
+            let mut config = ClientConfig::clone(&client.config.load());
             config.resumption = rustls::client::Resumption::store(Arc::new(OneDrawer {
                 inner: rustls::client::ClientSessionMemoryCache::new(8),
             }));
             let client = Arc::new(TlsClient {
-                config: Arc::new(config),
+                config: ArcSwap::from_pointee(config),
             });
             first_visit(&client, &server, "a.example").await;
             assert!(!info(&client, &server, "b.example").await.is_resumed);

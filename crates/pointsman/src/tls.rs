@@ -1,0 +1,113 @@
+//! The certificates that a config names, read into what speaks TLS.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use config::{
+    CertificateFiles, Certificates, Listener, Pool, PoolTls, Snapshot, TlsPolicy, UpstreamProtocol,
+};
+use net::{
+    CertificatePem, ClientVerification, TlsClient, TlsClientSettings, TlsServer, TlsServerSettings,
+    check_certificate,
+};
+
+/// By listener: what it shows and demands.
+///
+/// # Errors
+/// A file cannot be read or used: which, where it is named, and why.
+pub(crate) fn tls_servers(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsServer>>>> {
+    let server = |listener: &Listener| {
+        let Some(settings) = server_settings(listener) else {
+            return Ok(None);
+        };
+        settings
+            .and_then(|settings| TlsServer::new(&settings))
+            .map(|server| Some(Arc::new(server)))
+            .map_err(|reason| anyhow!("TLS of listener {}: {reason}", listener.name))
+    };
+    snapshot.listeners.iter().map(server).collect()
+}
+
+/// By pool: how its endpoints are verified.
+///
+/// # Errors
+/// As [`tls_servers`].
+pub(crate) fn tls_clients(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsClient>>>> {
+    let client = |pool: &Pool| {
+        let Some(settings) = client_settings(pool) else {
+            return Ok(None);
+        };
+        settings
+            .and_then(|settings| TlsClient::new(&settings))
+            .map(|client| Some(Arc::new(client)))
+            .map_err(|reason| anyhow!("TLS of pool {}: {reason}", pool.settings.name))
+    };
+    snapshot.pools.iter().map(client).collect()
+}
+
+/// What the files of a listener hold now; `None` if it speaks no TLS.
+fn server_settings(listener: &Listener) -> Option<Result<TlsServerSettings, String>> {
+    let tls = listener.tls.as_ref()?;
+    let read_all = || {
+        let certificates = match &tls.certificates {
+            Certificates::SelfSigned => Vec::new(),
+            Certificates::Files(files) => files
+                .iter()
+                .map(read_certificate)
+                .collect::<Result<_, _>>()?,
+        };
+        let client = match &tls.client {
+            None => None,
+            Some(client) => Some(ClientVerification {
+                ca: read(&client.ca)?,
+                crl: client.crl.as_deref().map(read).transpose()?,
+                required: client.required,
+            }),
+        };
+        Ok(TlsServerSettings {
+            certificates,
+            is_modern: tls.policy == TlsPolicy::Modern,
+            client,
+            http2: listener.http2,
+        })
+    };
+    Some(read_all())
+}
+
+/// What the files of a pool hold now; `None` if its endpoints speak no TLS.
+fn client_settings(pool: &Pool) -> Option<Result<TlsClientSettings, String>> {
+    let PoolTls {
+        ca,
+        name: _,
+        certificate,
+        is_unverified,
+    } = pool.tls.as_ref()?;
+    let read_all = || {
+        Ok(TlsClientSettings {
+            ca: ca.as_deref().map(read).transpose()?,
+            certificate: certificate.as_ref().map(read_certificate).transpose()?,
+            is_unverified: *is_unverified,
+            http2: pool.protocol != UpstreamProtocol::H1,
+            http1: pool.protocol != UpstreamProtocol::H2,
+        })
+    };
+    Some(read_all())
+}
+
+/// Checked here, where the files have names.
+fn read_certificate(files: &CertificateFiles) -> Result<CertificatePem, String> {
+    let CertificateFiles { cert, key } = files;
+    let pem = CertificatePem {
+        cert: read(cert)?,
+        key: read(key)?,
+    };
+    check_certificate(&pem.cert, &pem.key)
+        .map_err(|reason| format!("{}, {}: {reason}", cert.display(), key.display()))?;
+    Ok(pem)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+}
