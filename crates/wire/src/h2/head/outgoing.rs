@@ -20,7 +20,7 @@ pub(super) enum Rule {
     Drop,
     /// It is sent if it says `trailers`.
     Te,
-    /// It becomes the authority of a request.
+    /// It becomes the authority of a request, and means nothing elsewhere.
     Host,
     /// It becomes the protocol of an extended CONNECT, if that is `websocket`.
     Upgrade,
