@@ -84,6 +84,36 @@ pub enum Event {
         /// Those that it had left. They move to other endpoints, if they may.
         sessions: u64,
     },
+    /// Certificates, keys or authorities were read again from files that had changed, and are used
+    /// from now on.
+    CertificatesReplaced {
+        /// `listener` or `pool`.
+        holder: &'static str,
+        /// The name of that.
+        name: String,
+    },
+    /// Files of certificates have changed and cannot be used: what was read before stays.
+    CertificatesKept {
+        /// `listener` or `pool`.
+        holder: &'static str,
+        /// The name of that.
+        name: String,
+        /// The file and what is wrong with it.
+        reason: String,
+    },
+    /// A certificate is about to expire, or has. Said once a day.
+    CertificateExpires {
+        /// `listener` or `pool`.
+        holder: &'static str,
+        /// The name of that.
+        name: String,
+        /// A name that the certificate is for.
+        certificate: String,
+        /// Its end.
+        not_after: SystemTime,
+        /// How long that is away, for people.
+        warning: String,
+    },
     /// A worker ended although nobody asked it to.
     WorkerFailed {
         /// Its number.
@@ -245,6 +275,31 @@ impl Event {
                 object.string("endpoint", endpoint);
                 object.number("sessions_cut", *sessions);
             }
+            Self::CertificatesReplaced { holder, name } => {
+                object.string("event", "certificates_replaced");
+                object.string(holder, name);
+            }
+            Self::CertificatesKept {
+                holder,
+                name,
+                reason,
+            } => {
+                object.string("event", "certificates_kept");
+                object.string(holder, name);
+                object.string("reason", reason);
+            }
+            Self::CertificateExpires {
+                holder,
+                name,
+                certificate,
+                not_after,
+                warning: _,
+            } => {
+                object.string("event", "certificate_expires");
+                object.string(holder, name);
+                object.string("certificate", certificate);
+                object.text("not_after", &Timestamp(*not_after).text());
+            }
             Self::WorkerFailed { worker, reason } => {
                 object.string("event", "worker_failed");
                 object.number("worker", *worker as u64);
@@ -338,6 +393,24 @@ impl fmt::Display for Event {
                      ({sessions} session{plural} cut)"
                 )
             }
+            Self::CertificatesReplaced { holder, name } => {
+                write!(f, "{holder} {name}: certificates replaced")
+            }
+            Self::CertificatesKept {
+                holder,
+                name,
+                reason,
+            } => write!(
+                f,
+                "{holder} {name}: certificates cannot be read again, the old ones stay: {reason}"
+            ),
+            Self::CertificateExpires {
+                holder,
+                name,
+                certificate,
+                not_after: _,
+                warning,
+            } => write!(f, "{holder} {name}: {certificate}: {warning}"),
             Self::WorkerFailed { worker, reason } => write!(f, "worker {worker} failed: {reason}"),
             Self::ControlFailed { reason } => {
                 write!(
@@ -457,6 +530,45 @@ mod tests {
             "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"event\":\"endpoint_drained\",\
              \"pool\":\"app\",\"endpoint\":\"blue\",\"sessions_cut\":12}\n"
         );
+    }
+
+    #[test]
+    fn certificates_are_told_of_by_who_uses_them() {
+        let texts = |event: &Event| {
+            [EventFormat::Text, EventFormat::Json].map(|format| {
+                let mut line = Vec::new();
+                event.write(format, UNIX_EPOCH, &mut line);
+                String::from_utf8(line).unwrap()
+            })
+        };
+        let [text, json] = texts(&Event::CertificatesReplaced {
+            holder: "listener",
+            name: "https".into(),
+        });
+        assert!(text.ends_with("Z listener https: certificates replaced\n"));
+        assert!(json.ends_with("\"event\":\"certificates_replaced\",\"listener\":\"https\"}\n"));
+        let [text, json] = texts(&Event::CertificatesKept {
+            holder: "pool",
+            name: "app".into(),
+            reason: "a.pem: torn".into(),
+        });
+        assert!(text.ends_with(
+            "Z pool app: certificates cannot be read again, the old ones stay: a.pem: torn\n"
+        ));
+        assert!(json.ends_with("\"pool\":\"app\",\"reason\":\"a.pem: torn\"}\n"));
+        let [text, json] = texts(&Event::CertificateExpires {
+            holder: "listener",
+            name: "https".into(),
+            certificate: "a.example".into(),
+            not_after: UNIX_EPOCH,
+            warning: "the certificate expires in 12 days".into(),
+        });
+        assert!(
+            text.ends_with("Z listener https: a.example: the certificate expires in 12 days\n")
+        );
+        assert!(json.ends_with(
+            "\"certificate\":\"a.example\",\"not_after\":\"1970-01-01T00:00:00.000000Z\"}\n"
+        ));
     }
 
     #[test]

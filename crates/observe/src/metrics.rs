@@ -84,6 +84,12 @@ pub struct ListenerMetrics {
     /// Connections closed at once, because a trusted proxy sent no PROXY header where one is
     /// required, or a broken one.
     pub proxy_headers_rejected: Counter,
+    /// TLS handshakes that succeeded, those that resumed a session included.
+    pub tls_handshakes: Counter,
+    /// TLS handshakes that resumed a session.
+    pub tls_resumed: Counter,
+    /// TLS handshakes that failed, or took too long.
+    pub tls_failed: Counter,
     /// Requests refused before a route was chosen, because they break the protocol or a limit.
     pub requests_rejected: Counter,
     /// HTTP/2 connections ended because the client broke a rule, by [`Shape::http2_rules`].
@@ -309,7 +315,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn listeners(&mut self) {
         type Of<T> = fn(&ListenerMetrics) -> &T;
-        let counters: [(&str, &str, Of<Counter>); 6] = [
+        let counters: [(&str, &str, Of<Counter>); 9] = [
             (
                 "pointsman_listener_connections_accepted_total",
                 "Connections accepted.",
@@ -334,6 +340,21 @@ impl Page<'_> {
                 "pointsman_listener_proxy_headers_rejected_total",
                 "Connections closed because a trusted proxy sent no PROXY header, or a broken one.",
                 |listener| &listener.proxy_headers_rejected,
+            ),
+            (
+                "pointsman_listener_tls_handshakes_total",
+                "TLS handshakes that succeeded.",
+                |listener| &listener.tls_handshakes,
+            ),
+            (
+                "pointsman_listener_tls_resumed_total",
+                "TLS handshakes that resumed a session.",
+                |listener| &listener.tls_resumed,
+            ),
+            (
+                "pointsman_listener_tls_failed_total",
+                "TLS handshakes that failed or took too long.",
+                |listener| &listener.tls_failed,
             ),
             (
                 "pointsman_listener_requests_rejected_total",
