@@ -522,7 +522,7 @@ impl Connection {
             return Err(self.fail(ErrorCode::SettingsTimeout, error::SETTINGS_TIMEOUT));
         }
         if has_passed(self.block.until) {
-            return Err(self.fail(ErrorCode::EnhanceYourCalm, error::SLOW_HEAD));
+            return Err(self.fail_with(ConnectionError::calm(error::SLOW_HEAD)));
         }
         Ok(())
     }
@@ -579,5 +579,23 @@ impl Connection {
         }
         self.block.release(BYTES_KEPT);
         self.output.release();
+    }
+}
+
+#[cfg(test)]
+impl Connection {
+    /// Bytes on the heap, but for what HPACK keeps.
+    pub(super) fn memory(&self) -> usize {
+        self.streams.memory()
+            + self.output.memory()
+            + self.block.memory()
+            + self.events.capacity() * size_of::<Event>()
+            + self.request.bytes.capacity()
+            + self.response.bytes.capacity()
+    }
+
+    /// Steps taken to find streams.
+    pub(super) fn work(&self) -> usize {
+        self.streams.work()
     }
 }

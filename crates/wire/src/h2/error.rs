@@ -61,6 +61,11 @@ impl ConnectionError {
     pub(super) const fn protocol(code: ErrorCode) -> Self {
         Self::new(code, PROTOCOL)
     }
+
+    /// The peer asks for too much.
+    pub(super) const fn calm(rule: &'static str) -> Self {
+        Self::new(ErrorCode::EnhanceYourCalm, rule)
+    }
 }
 
 /// Every rule that ends a connection: a closed list, so that it can label a metric. All but the

@@ -40,7 +40,7 @@
 
 use std::time::Instant;
 
-use super::error::{self, ConnectionError, ErrorCode};
+use super::error::{self, ConnectionError};
 
 /// What costs points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Guard {
         };
         *left = left
             .checked_sub(points)
-            .ok_or(ConnectionError::new(ErrorCode::EnhanceYourCalm, rule))?;
+            .ok_or(ConnectionError::calm(rule))?;
         Ok(())
     }
 

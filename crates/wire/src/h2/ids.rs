@@ -67,6 +67,11 @@ impl Ids {
         self.dead = 0;
     }
 
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     fn place(&self, id: u32) -> Option<usize> {
         #[cfg(test)]
         self.work

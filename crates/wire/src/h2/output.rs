@@ -8,8 +8,12 @@ pub(super) struct Output {
     bytes: Vec<u8>,
     /// Bytes at the beginning that have left.
     sent: usize,
-    /// Bytes of frames that the peer made us owe, since all had left the last time.
-    control: usize,
+    /// Bytes that have ever left, and of those the place at which `control` moves on.
+    sent_ever: u64,
+    control_until: u64,
+    /// Bytes of frames that the peer may have made us owe, and that may not have left: those from
+    /// before `control_until`, and those behind it.
+    control: [usize; 2],
 }
 
 /// Content is taken while less than this is owed: what TLS and a socket take in one go.
@@ -33,6 +37,7 @@ impl Output {
     /// The first `count` bytes of what is owed have left.
     pub(super) fn sent(&mut self, count: usize) {
         self.sent += count;
+        self.sent_ever += count as u64;
         debug_assert!(self.sent <= self.bytes.len(), "more has left than was owed");
         if self.sent == self.bytes.len() {
             self.bytes.clear();
@@ -43,7 +48,11 @@ impl Output {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
-        self.control = self.control.min(self.owed().len());
+        if self.sent_ever >= self.control_until {
+            let [_, behind] = self.control;
+            self.control = [behind, 0];
+            self.control_until = self.sent_ever + self.owed().len() as u64;
+        }
     }
 
     /// Bytes of content that may be added: none rather than few, as each frame has its price.
@@ -56,7 +65,7 @@ impl Output {
 
     /// True if the peer makes us owe answers and does not read them.
     pub(super) fn is_flooded(&self) -> bool {
-        self.control > CONTROL_BYTES_MAX
+        self.control.iter().sum::<usize>() > CONTROL_BYTES_MAX
     }
 
     /// Adds something that is no frame.
@@ -66,7 +75,7 @@ impl Output {
 
     /// Adds a frame that is not content.
     pub(super) fn push_control(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.control += HEADER_BYTES + payload.len();
+        self.control[1] += HEADER_BYTES + payload.len();
         self.push_frame(kind, flags, stream, payload);
     }
 
@@ -126,6 +135,11 @@ impl Output {
             };
             self.push_frame(kind, flags, stream, part);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Gives back memory if nothing is owed.

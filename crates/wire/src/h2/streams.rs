@@ -107,6 +107,13 @@ impl Streams {
         Some(StreamKey { index, id })
     }
 
+    /// The stream that frames call `id`, unless it is closed.
+    pub(super) fn find_open(&mut self, id: u32) -> Option<(StreamKey, &mut Stream)> {
+        let key = self.find(id)?;
+        let stream = self.get(key)?;
+        (!stream.is_closed()).then_some((key, stream))
+    }
+
     /// The keys of streams above `id`.
     pub(super) fn above(&self, id: u32) -> Vec<StreamKey> {
         let keys = self.ids.above(id);
@@ -209,6 +216,16 @@ impl Streams {
     /// True if streams wait in the queue.
     pub(super) fn has_queue(&self) -> bool {
         self.first != NO_INDEX
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Stream>() + self.reset.capacity() * 4 + self.ids.memory()
+    }
+
+    #[cfg(test)]
+    pub(super) fn work(&self) -> usize {
+        self.ids.work.get()
     }
 
     /// Takes a stream out of the queue, if it is there.

@@ -2,4 +2,9 @@
 
 mod peer;
 
+mod abuse;
+mod cuts;
 mod exchange;
+mod flow;
+mod goodbye;
+mod h2spec;
