@@ -38,7 +38,10 @@ impl RequestId {
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.as_str().as_bytes()
+        match self {
+            Self::Made(text) => text,
+            Self::Taken(text) => text.as_bytes(),
+        }
     }
 
     pub(crate) fn as_str(&self) -> &str {
