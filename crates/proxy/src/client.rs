@@ -2,11 +2,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use net::{Buffer, Deadline, TlsInfo};
+use wire::proxy_protocol::Header;
 
 use crate::channel::Channel;
 use crate::client_address::ClientAddress;
@@ -34,6 +36,18 @@ pub(crate) struct Peer {
     pub(crate) listener: usize,
     /// What the TLS handshake came to.
     pub(crate) tls: Option<TlsInfo>,
+    /// What a trusted proxy in front has said of the connection.
+    pub(crate) proxied: Option<Box<Header>>,
+    /// What the client has connected to, where endpoints are told.
+    pub(crate) destination: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// True if the client speaks TLS, with us or with the proxy in front.
+    pub(crate) fn is_https(&self) -> bool {
+        let is_proxied = |header: &Header| header.tls.is_some();
+        self.tls.is_some() || self.proxied.as_deref().is_some_and(is_proxied)
+    }
 }
 
 /// The client is gone: it closed, or the connection broke.

@@ -11,18 +11,21 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
+use config::ProxyProtocol;
 use net::{Buffer, Deadline, Stream, TlsServer, accept_tls};
 use tokio::time::timeout;
+use wire::proxy_protocol::Header;
 
 use crate::channel::Channel;
 use crate::client::{Client, Peer};
 use crate::client_address::ClientAddress;
 use crate::exchange::{self, Next};
 use crate::h2;
+use crate::proxy_header::{self, NoHeader};
 use crate::worker::OpenConnection;
 
 /// Serves a connection until either side has enough.
-pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<SocketAddr>) {
+pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, peer: Option<SocketAddr>) {
     poll_fn(|cx| {
         open.register(cx.waker());
         Poll::Ready(())
@@ -30,21 +33,43 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
     .await;
     let worker = &open.worker;
     let listener = &worker.plan.snapshot.listeners[open.listener];
+    let mut buffer = Buffer::default();
+    let proxied = match &listener.proxy_protocol {
+        None => None,
+        Some(settings) => {
+            let receiving = receive_header(&open, &mut stream, &mut buffer, settings, peer);
+            match Box::pin(receiving).await {
+                Ok(header) => header.map(Box::new),
+                Err(NoHeader) => return,
+            }
+        }
+    };
     let stream = match &worker.plan.tls_servers[open.listener] {
         None => stream,
+        // What was read is no header, and no beginning of TLS either.
+        Some(_) if !buffer.is_empty() => return,
         // Apart, so that a connection needs no memory for its handshake once that is over.
         Some(server) => match Box::pin(begin_tls(&open, stream, server)).await {
             Ok(stream) => stream,
             Err(_) => return,
         },
     };
+    let told = proxied.as_ref().and_then(|header| header.addresses);
+    let pools = &worker.plan.snapshot.pools;
+    let is_destination_told = pools.iter().any(|pool| pool.proxy_protocol.is_some());
     let peer = Rc::new(Peer {
-        address: ClientAddress::new(peer),
+        address: ClientAddress::new(told.map(|told| told.source).or(peer)),
         listener: open.listener,
         tls: stream.tls().cloned(),
+        proxied,
+        destination: match told {
+            Some(told) => Some(told.destination),
+            None if is_destination_told => stream.local_addr(),
+            None => None,
+        },
     });
     if peer.tls.as_ref().is_some_and(|tls| tls.is_http2) {
-        return Box::pin(h2::serve(open, stream, Buffer::default(), peer)).await;
+        return Box::pin(h2::serve(open, stream, buffer, peer)).await;
     }
     let idle_timeout = listener.timeouts.idle;
     let mut client = Client::new(
@@ -52,6 +77,7 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
         Rc::clone(&peer),
         Deadline::new(Instant::now() + idle_timeout),
     );
+    client.buffer = buffer;
     let may_know = listener.http2 && peer.tls.is_none();
     if may_know && wait_for_preface(&open, &mut client).await {
         let (channel, buffer, _) = client.into_parts();
@@ -77,6 +103,21 @@ pub(crate) async fn serve(open: OpenConnection, stream: Stream, peer: Option<Soc
             }
         }
     }
+}
+
+/// The PROXY header, which has as long as a request head.
+async fn receive_header(
+    open: &OpenConnection,
+    stream: &mut Stream,
+    buffer: &mut Buffer,
+    settings: &ProxyProtocol,
+    peer: Option<SocketAddr>,
+) -> Result<Option<Header>, NoHeader> {
+    let worker = &open.worker;
+    let patience = worker.plan.snapshot.listeners[open.listener].timeouts.head;
+    let metrics = &worker.metrics.listeners[open.listener];
+    let receiving = proxy_header::receive(stream, buffer, settings, peer, metrics);
+    timeout(patience, receiving).await.unwrap_or(Err(NoHeader))
 }
 
 /// The TLS handshake, which has as long as a request head.

@@ -138,7 +138,10 @@ impl Exchange<'_> {
         }
         let stage = match reuse(worker, route.pool, &lease, now) {
             Some(upstream) => Stage::Asking(upstream, self.question(Some(now))),
-            None => Stage::Connecting(Opening::begin(worker, route.pool, &lease).ok()?),
+            None => {
+                let opening = Opening::begin(worker, &self.client.peer, route.pool, &lease);
+                Stage::Connecting(opening.ok()?)
+            }
         };
         search.tried.insert(lease.index());
         worker.metrics.pools[route.pool].hedges.increment();

@@ -11,7 +11,7 @@ use wire::proxy_protocol::{
     Addresses, HEADER_BYTES_MAX, Header, Read, Tls, read, write_v1, write_v2,
 };
 
-use crate::client_address::ClientAddress;
+use crate::client::Peer;
 use crate::identity::covers;
 
 /// The connection is of no use: its peer has closed it, or had to send a header and sent none, or
@@ -72,37 +72,36 @@ pub(crate) async fn receive(
     }
 }
 
-/// Appends the header of a connection to an endpoint that is `client`'s alone. `destination` is
-/// what the client connected to, `tls` what is known of its TLS with us.
-pub(crate) fn write(
-    version: ProxyVersion,
-    client: &ClientAddress,
-    destination: Option<SocketAddr>,
-    tls: Option<&TlsInfo>,
-    out: &mut Vec<u8>,
-) {
-    let addresses = client.socket().zip(destination);
-    let header = Header {
-        addresses: addresses.map(|(source, destination)| Addresses {
-            source,
-            destination,
-        }),
-        alpn: tls
-            .filter(|tls| tls.is_http2)
-            .map(|_| b"h2".as_slice().into()),
-        authority: tls.and_then(|tls| tls.sni.clone()),
-        tls: tls.map(|tls| Tls {
-            version: Some(tls.version.into()),
-            cipher: Some(tls.cipher.into()),
-            has_verified_certificate: tls.client.is_some(),
-            common_name: tls
-                .client
-                .as_ref()
-                .and_then(|client| client.common_name.clone()),
-        }),
+/// Appends the header of a connection to an endpoint that is `peer`'s alone. What is said of TLS
+/// is about its TLS with us, else about that with the proxy in front.
+pub(crate) fn write(version: ProxyVersion, peer: &Peer, out: &mut Vec<u8>) {
+    let addresses = peer.address.socket().zip(peer.destination);
+    let mut header = match (&peer.tls, &peer.proxied) {
+        (Some(tls), _) => describe(tls),
+        (None, Some(header)) => Header::clone(header),
+        (None, None) => Header::default(),
     };
+    header.addresses = addresses.map(|(source, destination)| Addresses {
+        source,
+        destination,
+    });
     match version {
         ProxyVersion::V1 => write_v1(&header, out),
         ProxyVersion::V2 => write_v2(&header, out),
+    }
+}
+
+fn describe(tls: &TlsInfo) -> Header {
+    let client = tls.client.as_ref();
+    Header {
+        addresses: None,
+        alpn: tls.is_http2.then(|| b"h2".as_slice().into()),
+        authority: tls.sni.clone(),
+        tls: Some(Tls {
+            version: Some(tls.version.into()),
+            cipher: Some(tls.cipher.into()),
+            has_verified_certificate: client.is_some(),
+            common_name: client.and_then(|client| client.common_name.clone()),
+        }),
     }
 }

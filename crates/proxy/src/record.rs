@@ -173,7 +173,7 @@ impl Record {
         let time = SystemTime::now();
         let peer = &client.peer;
         let trusted = &worker.plan.snapshot.listeners[peer.listener].trusted_proxies;
-        let identity = Identity::of(request, &peer.address, peer.tls.is_some(), trusted);
+        let identity = Identity::of(request, &peer.address, peer.is_https(), trusted);
         let request_id = identity
             .request_id(request)
             .unwrap_or_else(|| RequestId::new(time, &mut worker.random.borrow_mut()));

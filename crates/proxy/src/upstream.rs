@@ -16,9 +16,10 @@ use net::{Buffer, ConnectOptions, IdleConnections, Stream, TlsClient};
 use observe::WorkerMetrics;
 
 use crate::channel::Channel;
-use crate::client::Client;
+use crate::client::{Client, Peer};
 use crate::failure::Failure;
 use crate::h2::{self, Joined};
+use crate::proxy_header;
 use crate::socket::connect_options;
 use crate::worker::{Plan, Worker};
 
@@ -190,7 +191,8 @@ pub(crate) async fn connect(
     connect_timeout: Duration,
     now: Instant,
 ) -> Result<Upstream, NotAdmitted> {
-    let mut opening = Opening::begin(worker, pool, lease).map_err(NotAdmitted::Failure)?;
+    let opening = Opening::begin(worker, &client.peer, pool, lease);
+    let mut opening = opening.map_err(NotAdmitted::Failure)?;
     client.allow_until(now + connect_timeout);
     poll_fn(|cx| {
         if let Poll::Ready(opened) = opening.poll(cx, worker) {
@@ -227,6 +229,8 @@ pub(crate) struct Opening {
     stage: Stage,
     pool: usize,
     endpoint: usize,
+    /// What comes first on the connection: a PROXY header, or nothing.
+    preface: Vec<u8>,
 }
 
 enum Stage {
@@ -241,8 +245,17 @@ enum Stage {
 }
 
 impl Opening {
-    /// Begins to connect to the endpoint of `lease`.
-    pub(crate) fn begin(worker: &Worker, pool: usize, lease: &Lease) -> Result<Self, Failure> {
+    /// Begins to connect to the endpoint of `lease`, for a request of `peer`.
+    pub(crate) fn begin(
+        worker: &Worker,
+        peer: &Peer,
+        pool: usize,
+        lease: &Lease,
+    ) -> Result<Self, Failure> {
+        let mut preface = Vec::new();
+        if let Some(version) = worker.plan.snapshot.pools[pool].proxy_protocol {
+            proxy_header::write(version, peer, &mut preface);
+        }
         let endpoint = lease.index();
         let kept = worker.upstreams.kept(pool, endpoint);
         let may_share = match worker.plan.snapshot.pools[pool].protocol {
@@ -252,12 +265,13 @@ impl Opening {
         };
         let stage = match may_share.then(|| kept.shared.join()) {
             Some(joined @ Joined::Later(_)) => Stage::Waiting(joined),
-            joined => Stage::begin(worker, pool, endpoint, joined)?,
+            joined => Stage::begin(worker, pool, endpoint, &preface, joined)?,
         };
         Ok(Self {
             stage,
             pool,
             endpoint,
+            preface,
         })
     }
 
@@ -282,7 +296,7 @@ impl Opening {
                     };
                     self.stage = match joined {
                         Some(joined @ Joined::Later(_)) => Stage::Waiting(joined),
-                        joined => Stage::begin(worker, pool, endpoint, joined)?,
+                        joined => Stage::begin(worker, pool, endpoint, &self.preface, joined)?,
                     };
                     continue;
                 }
@@ -332,6 +346,7 @@ impl Stage {
         worker: &Worker,
         pool: usize,
         endpoint: usize,
+        preface: &[u8],
         joined: Option<Joined>,
     ) -> Result<Self, Failure> {
         let place = connection_place(worker, pool)?;
@@ -344,20 +359,24 @@ impl Stage {
             (client, name.unwrap_or_else(|| server_name(endpoint)))
         });
         Ok(Self::Connecting {
-            connecting: Box::pin(open(address, socket, tls)),
+            connecting: Box::pin(open(address, socket, preface.to_vec(), tls)),
             place,
             _joined: joined,
         })
     }
 }
 
-/// Connects, and speaks TLS as `tls` says, with an endpoint of that name.
+/// Connects, sends `preface`, and speaks TLS as `tls` says, with an endpoint of that name.
 async fn open(
     address: Address,
     socket: ConnectOptions,
+    preface: Vec<u8>,
     tls: Option<(Arc<TlsClient>, Box<str>)>,
 ) -> Result<Stream, Failure> {
-    let stream = net::connect(&address, &socket)
+    let mut stream = net::connect(&address, &socket)
+        .await
+        .map_err(|error| connect_failure(&error))?;
+    write_all(&mut stream, &preface)
         .await
         .map_err(|error| connect_failure(&error))?;
     match tls {
@@ -366,6 +385,16 @@ async fn open(
             .await
             .map_err(|error| tls_failure(&error)),
     }
+}
+
+async fn write_all(stream: &mut Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match poll_fn(|cx| stream.poll_write(cx, bytes)).await? {
+            0 => return Err(io::ErrorKind::BrokenPipe.into()),
+            count => bytes = &bytes[count..],
+        }
+    }
+    Ok(())
 }
 
 /// The name that the endpoint's certificate is for, where the pool does not say.
@@ -422,6 +451,7 @@ fn connect_failure(error: &io::Error) -> Failure {
         // A Unix socket whose file is gone is refused as well.
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
         | io::ErrorKind::NotFound => Failure::ConnectionRefused,
         // A Unix socket with a full backlog would block; TCP waits for us.
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::ConnectionTimeout,
@@ -448,7 +478,8 @@ impl Upstreams {
         &self.endpoints[pool][endpoint]
     }
 
-    /// Keeps a connection whose exchange ended well; a stream ends with its exchange.
+    /// Keeps a connection whose exchange ended well; a stream ends with its exchange, and so does
+    /// a connection whose PROXY header names its client.
     /// `announced_seconds` is the endpoint's own keep-alive time-out.
     pub(crate) fn keep(
         &self,
@@ -462,9 +493,13 @@ impl Upstreams {
         let Channel::Connection(stream) = upstream.channel else {
             return;
         };
+        let settings = &plan.snapshot.pools[pool];
+        if settings.proxy_protocol.is_some() {
+            return;
+        }
         let idle = match announced_seconds {
             Some(seconds) => Duration::from_secs(seconds.into()).saturating_sub(KEEP_ALIVE_MARGIN),
-            None => plan.snapshot.pools[pool].keep_alive_idle,
+            None => settings.keep_alive_idle,
         };
         if idle.is_zero() {
             return;
