@@ -101,20 +101,22 @@ impl Transfer {
 
     /// Prepares for a body that arrives as `length` and leaves by `writer`.
     pub(crate) fn begin(&mut self, length: BodyLength, writer: BodyWriter) {
-        let (mut out, mut trailers) = (
-            std::mem::take(&mut self.out),
-            std::mem::take(&mut self.trailers),
-        );
-        out.clear();
-        trailers.clear();
-        *self = Self {
-            reader: BodyReader::new(length),
-            writer,
-            out,
-            trailers,
-            is_finished: false,
-            ..Self::idle()
-        };
+        // One by one: a whole value would be built, moved and dropped four times per request.
+        self.reader = BodyReader::new(length);
+        self.writer = writer;
+        self.out.clear();
+        self.out_sent = 0;
+        self.head_bytes = None;
+        self.direct = 0;
+        self.trailers.clear();
+        self.is_finished = false;
+        self.stays_open = false;
+        self.is_ended = false;
+        self.framed_for_stream = None;
+        self.replays = false;
+        self.bytes_read = 0;
+        self.bytes_sent = 0;
+        self.kept = Kept::No;
     }
 
     /// The message is followed by something else in the same stream, which [`Self::begin`] begins.

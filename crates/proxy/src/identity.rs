@@ -22,7 +22,7 @@ const HOPS_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// The client, where it is another one than the peer.
-    named: Option<ClientAddress>,
+    named: Option<Box<ClientAddress>>,
     /// The peer is a trusted proxy: what it says about where the request comes from is passed on.
     pub(crate) is_trusted: bool,
     /// The client speaks TLS, be it with us or with a trusted proxy.
@@ -51,10 +51,10 @@ impl Identity {
         if request.field(FieldName::XForwardedFor).is_some() {
             let lines = lines_from_last(request, FieldName::XForwardedFor);
             let nodes = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
-            identity.named =
-                first_untrusted(nodes.map(|node| parse_node(node.trim_ascii())), trusted);
+            let nodes = nodes.map(|node| parse_node(node.trim_ascii()));
+            identity.named = first_untrusted(nodes, trusted).map(Box::new);
         } else if let Some((named, proto)) = named_by_forwarded(request, trusted) {
-            identity.named = named;
+            identity.named = named.map(Box::new);
             told_https = told_https.or(proto);
         }
         identity.is_https = told_https.unwrap_or(is_https);
@@ -63,12 +63,12 @@ impl Identity {
 
     /// The client: `peer`, or who is named in its place.
     pub(crate) fn client<'a>(&'a self, peer: &'a ClientAddress) -> &'a ClientAddress {
-        self.named.as_ref().unwrap_or(peer)
+        self.named.as_deref().unwrap_or(peer)
     }
 
     /// The client, if it is not the peer.
     pub(crate) fn named(&self) -> Option<&ClientAddress> {
-        self.named.as_ref()
+        self.named.as_deref()
     }
 
     /// The id that a trusted proxy has given the request.
