@@ -138,7 +138,7 @@ impl FieldName {
 ///
 /// Bit 0x20 makes the letters of a token lower case, and makes no other byte of a token one of
 /// those that known names consist of: letters, digits and `-`. So whole words can be compared.
-fn is_same_name(name: &[u8], known: &[u8]) -> bool {
+pub fn is_same_name(name: &[u8], known: &[u8]) -> bool {
     const LOWER: u64 = 0x2020_2020_2020_2020;
     // Most names that share a length differ in the first letter already.
     if name[0] | 0x20 != known[0] {

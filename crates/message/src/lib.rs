@@ -12,7 +12,7 @@ mod method;
 mod status;
 
 pub use cookie::{cookies, set_cookie, write_cookies_without};
-pub use field::{Field, FieldName};
+pub use field::{Field, FieldName, is_same_name};
 pub use head::{BodyLength, RequestHead, ResponseHead, Span, TargetForm, Version};
 pub use method::Method;
 pub use status::Status;

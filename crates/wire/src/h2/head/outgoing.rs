@@ -1,5 +1,7 @@
 //! How field lines leave, by their names.
 
+use message::is_same_name;
+
 use crate::h2::hpack::Indexing;
 
 /// A name that is known.
@@ -34,8 +36,8 @@ impl Outgoing {
     pub(super) fn of(name: &[u8]) -> Option<&'static Self> {
         let place = PLACES[place(name.len(), *name.first()?, *name.last()?)];
         let known = NAMES.get(usize::from(place))?;
-        name.eq_ignore_ascii_case(known.text.as_bytes())
-            .then_some(known)
+        let text = known.text.as_bytes();
+        (name.len() == text.len() && is_same_name(name, text)).then_some(known)
     }
 }
 

@@ -191,10 +191,11 @@ impl Meaning {
             Name::Field(id) => id,
             Name::Cookie => {
                 // RFC 9113 §8.2.3: many endpoints read only one Cookie field.
-                if !crumbs.is_empty() {
+                let crumb = value.of(&head.bytes);
+                if !crumbs.is_empty() && !crumb.is_empty() {
                     crumbs.extend_from_slice(b"; ");
                 }
-                crumbs.extend_from_slice(value.of(&head.bytes));
+                crumbs.extend_from_slice(crumb);
                 head.bytes.truncate(start);
                 return Ok(());
             }

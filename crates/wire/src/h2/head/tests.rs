@@ -256,6 +256,9 @@ fn cookie_crumbs_are_joined_into_one_line() {
     assert_eq!(head.fields.len(), 3);
     let first = request(&[&GET, &[("cookie", "a=1")]]).unwrap();
     assert!(text(&first.bytes).ends_with("cookie: a=1\r\n\r\n"));
+    let empty = [("cookie", ""), ("cookie", "a=1"), ("cookie", "")];
+    let head = request(&[&GET, &empty]).unwrap();
+    assert!(text(&head.bytes).ends_with("\r\ncookie: a=1\r\n\r\n"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const PLACES: usize = 64;
 /// What our blocks refer to. One for each connection.
 ///
 /// A line is looked for at one place only, which its hash names, and which a later line may have
-/// taken over: then it is sent again.
+/// taken over: then it is sent again. So is one whose name is spelled in another case.
 #[derive(Debug)]
 pub struct Encoder {
     /// Each line with its hash.
@@ -125,37 +125,37 @@ impl Encoder {
         let name_bytes = entry.name_bytes as usize;
         let is_same = entry.note == hash
             && entry.value_bytes as usize == value.len()
-            && &line[name_bytes + 2..line.len() - 2] == value
-            && line[..name_bytes].eq_ignore_ascii_case(name);
+            && &line[..name_bytes] == name
+            && &line[name_bytes + 2..line.len() - 2] == value;
         is_same.then_some(age)
     }
 }
 
-/// The same for the same line, whatever the case of its name. Lines that differ in the middle only
-/// have the same, too: they take turns in one place.
+/// The same for the same line. Lines that differ in the middle only have the same, too: they take
+/// turns in one place.
 #[inline]
 fn hash(name_index: u32, name: &[u8], value: &[u8]) -> u32 {
     /// 2⁶⁴ divided by the golden ratio: its product spreads close numbers (Knuth, "The Art of
     /// Computer Programming", volume 3, section 6.4).
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    /// In each byte the bit that makes a letter lower case.
-    const LOWER: u64 = 0x2020_2020_2020_2020;
     let name = match name_index {
-        0 => ends(name, LOWER) ^ name.len() as u64,
+        0 => ends(name),
         index => u64::from(index),
     };
-    let value = ends(value, 0) ^ (value.len() as u64) << 56;
-    let mixed = (name.wrapping_mul(SPREAD).rotate_left(32) ^ value).wrapping_mul(SPREAD);
+    let mixed = (name.wrapping_mul(SPREAD).rotate_left(32) ^ ends(value)).wrapping_mul(SPREAD);
     (mixed >> 32) as u32
 }
 
-/// The first and the last eight bytes of a text as one number, with the bits of `set` set in both.
+/// The length and the first and last eight bytes of a text as one number.
 #[inline]
-fn ends(text: &[u8], set: u64) -> u64 {
-    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        let [first, last] = [*first, *last].map(|bytes| u64::from_le_bytes(bytes) | set);
-        return first ^ last.rotate_left(29);
-    }
-    let number = |number, byte: &u8| number << 8 | u64::from(*byte);
-    text.iter().fold(0, number) | set
+fn ends(text: &[u8]) -> u64 {
+    let ends = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29)
+        }
+        _ => text
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    };
+    ends ^ (text.len() as u64) << 56
 }

@@ -228,8 +228,8 @@ fn a_line_that_was_kept_is_one_byte_the_next_time() {
     encoder.line(54, b"Server", b"nginx", Indexing::Kept, &mut first);
     encoder.line(0, b"X-Frame-Options", b"DENY", Indexing::Kept, &mut first);
     let mut second = Vec::new();
-    encoder.line(0, b"x-frame-options", b"DENY", Indexing::Kept, &mut second);
-    encoder.line(54, b"server", b"nginx", Indexing::Kept, &mut second);
+    encoder.line(0, b"X-Frame-Options", b"DENY", Indexing::Kept, &mut second);
+    encoder.line(54, b"Server", b"nginx", Indexing::Kept, &mut second);
     assert_eq!(second, [0xbe, 0xbf]);
     let mut decoder = Decoder::default();
     let expected = ["server: nginx", "x-frame-options: DENY"];
