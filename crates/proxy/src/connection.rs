@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -124,14 +125,27 @@ async fn receive_header(
 async fn begin_tls(
     open: &OpenConnection,
     stream: Stream,
-    server: &std::sync::Arc<TlsServer>,
+    server: &Arc<TlsServer>,
 ) -> io::Result<Stream> {
-    let plan = &open.worker.plan;
-    let patience = plan.snapshot.listeners[open.listener].timeouts.head;
-    match timeout(patience, accept_tls(stream, server)).await {
+    let worker = &open.worker;
+    let patience = worker.plan.snapshot.listeners[open.listener].timeouts.head;
+    let result = match timeout(patience, accept_tls(stream, server)).await {
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    let metrics = &worker.metrics.listeners[open.listener];
+    match &result {
+        Ok(stream) => {
+            metrics.tls_handshakes.increment();
+            if stream.tls().is_some_and(|tls| tls.is_resumed) {
+                metrics.tls_resumed.increment();
+            }
+        }
+        // Checks of whoever is in front connect and close: nothing is wrong with that.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        Err(_) => metrics.tls_failed.increment(),
     }
+    result
 }
 
 /// True if the client speaks HTTP/2 without having been asked: its first bytes say so (RFC 9113
