@@ -19,6 +19,7 @@ use tokio::time::sleep_until;
 
 use crate::admin;
 use crate::agents::Agents;
+use crate::certificates::{self, CertificateSource};
 use crate::health_board::{HealthBoard, Target};
 use crate::load_probe;
 use crate::prober::{ProbeReport, probe};
@@ -39,6 +40,8 @@ pub struct ControlInput {
     pub registry: Arc<Registry>,
     /// For `/status`.
     pub listeners: Vec<ListenerView>,
+    /// What is read again when its files change.
+    pub certificates: Vec<CertificateSource>,
     /// Where the admin API listens, bound already; `None`: nowhere.
     pub admin: Option<std::net::TcpListener>,
     /// Routes to add to the admin API.
@@ -90,7 +93,13 @@ impl Control {
             Arc::clone(&input.registry),
             input.events.clone(),
         );
-        let view = Arc::new(View::new(input.listeners, input.registry, board));
+        let certificates = input.certificates.into_iter().map(Arc::new).collect();
+        let view = Arc::new(View::new(
+            input.listeners,
+            certificates,
+            input.registry,
+            board,
+        ));
         let agents = Agents::new(&input.pools, &input.transports, input.events.clone());
         let events = input.events;
         let (stop, stopped) = oneshot::channel();
@@ -102,6 +111,7 @@ impl Control {
                         never = watch(&view, input.live_evidence) => never,
                         never = agents.watch(&view) => never,
                         never = load_probe::watch(&input.pools, &input.transports) => never,
+                        never = certificates::watch(&view.certificates, &events) => never,
                     }
                 };
                 let work = run(&view, watching, admin, input.admin_extra, stopped);

@@ -2,7 +2,7 @@
 //!
 //! Read `control` for the thread and its loop, `schedule` and `prober` for the probes, `agent` and
 //! `agents` for those who say how busy an endpoint is, `load_probe` for asking it with every request,
-//! `health_board` for what comes of them, `admin` with `view`, `status` and `metrics` for who may
+//! `certificates` for files that change, `health_board` for what comes of them, `admin` with `view`, `status` and `metrics` for who may
 //! look.
 //!
 //! With the request path it shares values only: it publishes availability to each
@@ -21,6 +21,8 @@ mod agent;
 mod agents;
 mod load_probe;
 
+mod certificates;
+
 mod health_board;
 mod tallies;
 
@@ -30,5 +32,6 @@ mod process;
 mod status;
 mod view;
 
+pub use certificates::CertificateSource;
 pub use control::{Control, ControlInput, ListenerView};
 pub use transport::{EndpointTls, Transport};

@@ -6,6 +6,7 @@ use std::time::Instant;
 use balance::{Cause, Endpoint, HealthState, LoadWord, Pool};
 use observe::Encoder;
 
+use crate::certificates;
 use crate::health_board::{HealthBoard, Target, Watched, WatchedPool};
 use crate::view::View;
 
@@ -15,6 +16,7 @@ impl View {
         let workers = self.registry.worker_count();
         self.registry.render(|encoder| {
             encode_board(&self.board(), encoder);
+            certificates::encode(&self.certificates, encoder);
             encoder
                 .gauge("pointsman_workers", "Request workers.")
                 .sample(&[], workers);

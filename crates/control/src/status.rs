@@ -1,13 +1,15 @@
 //! `/status`: everything about pools and endpoints, as JSON.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use balance::Availability;
 use observe::{Counter, PoolMetrics, Timestamp};
 use serde::Serialize;
 
 use crate::ListenerView;
+use crate::certificates::CertificateSource;
 use crate::health_board::{HealthBoard, LastProbe, PastTransition, WatchedPool};
 use crate::view::View;
 
@@ -17,8 +19,26 @@ pub(crate) struct Status<'a> {
     version: &'static str,
     uptime_seconds: f64,
     workers: usize,
-    listeners: &'a [ListenerView],
+    listeners: Vec<ListenerStatus<'a>>,
     pools: Vec<PoolStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerStatus<'a> {
+    #[serde(flatten)]
+    listener: &'a ListenerView,
+    /// Absent without TLS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<CertificateStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateStatus {
+    names: Vec<String>,
+    not_after: String,
+    /// Absent if there is time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,9 +125,33 @@ impl View {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.began.at.elapsed().as_secs_f64(),
             workers: self.registry.worker_count(),
-            listeners: &self.listeners,
+            listeners: self
+                .listeners
+                .iter()
+                .map(|it| self.listener_status(it))
+                .collect(),
             pools: pools
                 .map(|(index, pool)| self.pool_status(&board, index, pool))
+                .collect(),
+        }
+    }
+
+    fn listener_status<'a>(&self, listener: &'a ListenerView) -> ListenerStatus<'a> {
+        let is_its = |source: &&Arc<CertificateSource>| {
+            source.holder == "listener" && source.name == listener.name
+        };
+        let source = self.certificates.iter().find(is_its);
+        let certificates = source.map_or_else(Vec::new, |source| (source.shown)());
+        let now = SystemTime::now();
+        ListenerStatus {
+            listener,
+            certificates: certificates
+                .into_iter()
+                .map(|certificate| CertificateStatus {
+                    warning: certificate.expiry_warning(now),
+                    not_after: Timestamp(certificate.not_after).to_string(),
+                    names: certificate.names,
+                })
                 .collect(),
         }
     }

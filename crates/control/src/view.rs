@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use observe::Registry;
 
 use crate::ListenerView;
+use crate::certificates::CertificateSource;
 use crate::health_board::HealthBoard;
 use crate::process::Began;
 
@@ -13,6 +14,7 @@ use crate::process::Began;
 pub(crate) struct View {
     pub(crate) began: Began,
     pub(crate) listeners: Vec<ListenerView>,
+    pub(crate) certificates: Vec<Arc<CertificateSource>>,
     pub(crate) registry: Arc<Registry>,
     /// Taken by the control thread alone, so never waited for.
     board: Mutex<HealthBoard>,
@@ -21,12 +23,14 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(
         listeners: Vec<ListenerView>,
+        certificates: Vec<Arc<CertificateSource>>,
         registry: Arc<Registry>,
         board: HealthBoard,
     ) -> Self {
         Self {
             began: Began::now(),
             listeners,
+            certificates,
             registry,
             board: Mutex::new(board),
         }

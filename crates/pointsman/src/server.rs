@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use wire::proxy_protocol;
 
 use crate::bind::{bind_admin, bind_listeners};
-use crate::tls::{tls_clients, tls_servers};
+use crate::tls::{certificate_sources, tls_clients, tls_servers};
 
 /// What is not in the config.
 #[derive(Debug)]
@@ -64,9 +64,8 @@ impl Server {
     /// Binds every socket and starts every thread. When it returns, connections are accepted.
     ///
     /// # Errors
-    /// An address cannot be bound, a certificate or a log file cannot be opened, a thread cannot be
-    /// made. Nothing
-    /// is left running then.
+    /// A certificate cannot be read, an address cannot be bound, a log file cannot be opened, a
+    /// thread cannot be made. Nothing is left running then.
     pub fn start(snapshot: Snapshot, options: Options) -> Result<Self> {
         let Options {
             events,
@@ -76,6 +75,7 @@ impl Server {
             .workers
             .unwrap_or_else(net::available_workers)
             .get();
+        let (tls_servers, tls_clients) = (tls_servers(&snapshot)?, tls_clients(&snapshot)?);
         let bound = bind_listeners(&snapshot, count)?;
         let admin = match snapshot.admin.bind {
             Some(address) => Some(bind_admin(address)?),
@@ -93,8 +93,8 @@ impl Server {
         let plan = Arc::new(Plan {
             stickiness: Stickiness::new(pools.iter().map(|pool| &**pool), secret),
             pools,
-            tls_servers: tls_servers(&snapshot)?,
-            tls_clients: tls_clients(&snapshot)?,
+            tls_servers,
+            tls_clients,
             pseudonym: format!("pointsman-{:08x}", fastrand::u32(..)),
             snapshot,
         });
@@ -118,6 +118,7 @@ impl Server {
             live_evidence,
             registry: Arc::clone(&registry),
             listeners: views(&listening),
+            certificates: certificate_sources(&plan),
             admin,
             admin_extra,
             events: events.clone(),

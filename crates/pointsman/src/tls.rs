@@ -1,17 +1,20 @@
 //! The certificates that a config names, read into what speaks TLS.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use config::{
-    CertificateFiles, Certificates, Listener, Pool, PoolTls, Snapshot, TlsPolicy, UpstreamProtocol,
+    CertificateFiles, Certificates, Listener, ListenerTls, Pool, PoolTls, Snapshot, TlsPolicy,
+    UpstreamProtocol,
 };
+use control::CertificateSource;
 use net::{
     CertificatePem, ClientVerification, TlsClient, TlsClientSettings, TlsServer, TlsServerSettings,
     check_certificate,
 };
+use proxy::Plan;
 
 /// By listener: what it shows and demands.
 ///
@@ -45,6 +48,64 @@ pub(crate) fn tls_clients(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsClien
             .map_err(|reason| anyhow!("TLS of pool {}: {reason}", pool.settings.name))
     };
     snapshot.pools.iter().map(client).collect()
+}
+
+/// Everything that comes from files, for whoever looks after them.
+pub(crate) fn certificate_sources(plan: &Arc<Plan>) -> Vec<CertificateSource> {
+    let mut sources = Vec::new();
+    for (index, listener) in plan.snapshot.listeners.iter().enumerate() {
+        if let (Some(tls), Some(server)) = (&listener.tls, &plan.tls_servers[index]) {
+            let (plan, server, shown) = (plan.clone(), server.clone(), server.clone());
+            sources.push(CertificateSource {
+                holder: "listener",
+                name: listener.name.to_string(),
+                files: server_files(tls),
+                read: Box::new(move || {
+                    let settings = server_settings(&plan.snapshot.listeners[index]);
+                    settings.map_or(Ok(()), |settings| server.replace(&settings?))
+                }),
+                shown: Box::new(move || shown.certificates()),
+            });
+        }
+    }
+    for (index, pool) in plan.snapshot.pools.iter().enumerate() {
+        if let (Some(tls), Some(client)) = (&pool.tls, &plan.tls_clients[index]) {
+            let (plan, client, shown) = (plan.clone(), client.clone(), client.clone());
+            sources.push(CertificateSource {
+                holder: "pool",
+                name: pool.settings.name.to_string(),
+                files: client_files(tls),
+                read: Box::new(move || {
+                    let settings = client_settings(&plan.snapshot.pools[index]);
+                    settings.map_or(Ok(()), |settings| client.replace(&settings?))
+                }),
+                shown: Box::new(move || shown.certificate().into_iter().collect()),
+            });
+        }
+    }
+    sources
+}
+
+fn server_files(tls: &ListenerTls) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if let Certificates::Files(pairs) = &tls.certificates {
+        files.extend(pairs.iter().flat_map(both));
+    }
+    if let Some(client) = &tls.client {
+        files.push(client.ca.clone());
+        files.extend(client.crl.clone());
+    }
+    files
+}
+
+fn client_files(tls: &PoolTls) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = tls.ca.iter().cloned().collect();
+    files.extend(tls.certificate.iter().flat_map(both));
+    files
+}
+
+fn both(pair: &CertificateFiles) -> [PathBuf; 2] {
+    [pair.cert.clone(), pair.key.clone()]
 }
 
 /// What the files of a listener hold now; `None` if it speaks no TLS.

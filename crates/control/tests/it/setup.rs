@@ -56,6 +56,7 @@ impl Setup {
         let events = Told::default();
         let worker = registry.worker();
         let control = Control::start(ControlInput {
+            certificates: Vec::new(),
             transports,
             pools: pools.clone(),
             live_evidence: received,

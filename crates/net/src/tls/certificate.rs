@@ -31,6 +31,29 @@ pub fn check_certificate(cert_pem: &[u8], key_pem: &[u8]) -> Result<ShownCertifi
     .map(|(_, shown)| shown)
 }
 
+impl ShownCertificate {
+    /// How long the end of the certificate is away, in a sentence, if that is something to act on.
+    pub fn expiry_warning(&self, now: SystemTime) -> Option<String> {
+        let days = |time: Duration| match time.as_secs() / DAY.as_secs() {
+            0 => "less than a day".to_owned(),
+            1 => "a day".to_owned(),
+            days => format!("{days} days"),
+        };
+        match self.not_after.duration_since(now) {
+            Ok(left) if left > EXPIRES_SOON => None,
+            Ok(left) => Some(format!("the certificate expires in {}", days(left))),
+            Err(error) => Some(format!(
+                "the certificate expired {} ago: whoever verifies it refuses it",
+                days(error.duration())
+            )),
+        }
+    }
+}
+
+/// The time before its end in which a certificate should have been renewed: half of what those
+/// leave who renew a month ahead.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * DAY.as_secs());
+
 /// As [`check_certificate`], with what handshakes need.
 pub(super) fn read(pem: &CertificatePem) -> Result<(CertifiedKey, ShownCertificate), String> {
     let chain = chain(&pem.cert)?;

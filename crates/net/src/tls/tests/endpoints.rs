@@ -180,3 +180,28 @@ fn certificates_and_keys_are_checked_to_belong_together() {
         "{reason}"
     );
 }
+
+#[test]
+fn the_end_of_a_certificate_is_told_of_two_weeks_before() {
+    let now = SystemTime::now();
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let warning = |not_after| {
+        let certificate = ShownCertificate {
+            names: Vec::new(),
+            not_after,
+        };
+        certificate.expiry_warning(now)
+    };
+    assert_eq!(warning(now + 15 * day), None);
+    for (not_after, expected) in [
+        (now + 12 * day, "the certificate expires in 12 days"),
+        (now + day, "the certificate expires in a day"),
+        (now + day / 2, "the certificate expires in less than a day"),
+        (
+            now - 3 * day,
+            "the certificate expired 3 days ago: whoever verifies it refuses it",
+        ),
+    ] {
+        assert_eq!(warning(not_after).as_deref(), Some(expected));
+    }
+}

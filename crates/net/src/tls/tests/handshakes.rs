@@ -8,6 +8,7 @@ use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 
 use super::super::certificate::provider;
+use super::super::client::Terms;
 use super::super::session::Session;
 use super::*;
 
@@ -27,8 +28,16 @@ fn client_with(
         .unwrap()
         .with_root_certificates(authorities)
         .with_no_client_auth();
+    using(config)
+}
+
+fn using(config: ClientConfig) -> Arc<TlsClient> {
+    let terms = Terms {
+        config: Arc::new(config),
+        certificate: None,
+    };
     Arc::new(TlsClient {
-        config: ArcSwap::from_pointee(config),
+        terms: ArcSwap::from_pointee(terms),
     })
 }
 
@@ -224,13 +233,11 @@ fn a_session_of_one_name_is_not_resumed_under_another() {
                 ca.issue(&["a.example", "b.example"]),
             ]));
             let client = client_of(&ca, &[version]);
-            let mut config = ClientConfig::clone(&client.config.load());
+            let mut config = ClientConfig::clone(&client.terms.load().config);
             config.resumption = rustls::client::Resumption::store(Arc::new(OneDrawer {
                 inner: rustls::client::ClientSessionMemoryCache::new(8),
             }));
-            let client = Arc::new(TlsClient {
-                config: ArcSwap::from_pointee(config),
-            });
+            let client = using(config);
             first_visit(&client, &server, "a.example").await;
             assert!(!info(&client, &server, "b.example").await.is_resumed);
         });
