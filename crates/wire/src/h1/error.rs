@@ -8,10 +8,12 @@ pub enum BadMessage {
     /// A line that does not end with CR LF (RFC 9112 §2.2).
     #[error("a line ends with a bare line feed or holds a bare carriage return")]
     BareLineEnd,
-    /// The request line is not `method SP target SP version`.
+    /// The request line is not `method SP target SP version`; in HTTP/2, a pseudo-field is missing,
+    /// repeated, misplaced or malformed (RFC 9113 §8.3).
     #[error("the request line is malformed")]
     RequestLine,
-    /// The status line is not `version SP status SP reason`.
+    /// The status line is not `version SP status SP reason`; in HTTP/2, `:status` is not the first
+    /// field, not the only pseudo-field, or malformed.
     #[error("the status line is malformed")]
     StatusLine,
     /// Not HTTP/1.0 or HTTP/1.1.
@@ -30,10 +32,11 @@ pub enum BadMessage {
     #[error("the header section is too large")]
     FieldsTooLarge,
     /// Empty name, white space before the colon, a line that begins with white space (obs-fold,
-    /// RFC 9112 §5.2), or no colon at all.
+    /// RFC 9112 §5.2), or no colon at all; in HTTP/2, an upper-case letter, or a field about the
+    /// connection (RFC 9113 §8.2).
     #[error("a header field name is malformed")]
     FieldName,
-    /// A control byte in a value.
+    /// A control byte in a value; in HTTP/2, white space around it or a TE beside `trailers`.
     #[error("a header field value holds a control byte")]
     FieldValue,
     /// Content-Length twice, as a list, or not just digits (RFC 9110 §8.6).

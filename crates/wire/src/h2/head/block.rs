@@ -94,14 +94,14 @@ impl Budget {
 
 /// Where the value stands of a line that begins at `start`.
 pub(super) fn value_span(line: &Line, start: usize) -> Span {
-    let value = start + line.name_bytes + 2;
-    Span::new(value, value + line.value_bytes)
+    let value = start + line.name_bytes as usize + 2;
+    Span::new(value, value + line.value_bytes as usize)
 }
 
 /// The line that begins at `start`, as a field of a head.
 pub(super) fn field(line: &Line, start: usize, id: FieldName) -> Field {
     Field {
-        name: Span::new(start, start + line.name_bytes),
+        name: Span::new(start, start + line.name_bytes as usize),
         value: value_span(line, start),
         end: (start + line.length()) as u32,
         id,

@@ -24,8 +24,8 @@ pub(super) struct Note {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
     pub(crate) name: Name,
-    pub(crate) name_bytes: usize,
-    pub(crate) value_bytes: usize,
+    pub(crate) name_bytes: u32,
+    pub(crate) value_bytes: u32,
     /// The value keeps RFC 9113 §8.2.1, and holds no control bytes at all, as in HTTP/1.1.
     pub(crate) is_value_good: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Line {
 impl Line {
     /// Bytes of the text.
     pub(crate) fn length(&self) -> usize {
-        self.name_bytes + self.value_bytes + ": \r\n".len()
+        (self.name_bytes + self.value_bytes) as usize + ": \r\n".len()
     }
 }
 
@@ -113,8 +113,8 @@ impl Block<'_> {
         if let Some(entry) = static_table::Entry::at(index) {
             let line = Line {
                 name: entry.name,
-                name_bytes: entry.name_bytes as usize,
-                value_bytes: entry.value_bytes() as usize,
+                name_bytes: entry.name_bytes,
+                value_bytes: entry.value_bytes(),
                 is_value_good: true,
             };
             return Ok((line, entry.line.as_bytes()));
@@ -125,8 +125,8 @@ impl Block<'_> {
             .ok_or(CompressionError)?;
         let line = Line {
             name: entry.note.name,
-            name_bytes: entry.name_bytes as usize,
-            value_bytes: entry.value_bytes as usize,
+            name_bytes: entry.name_bytes,
+            value_bytes: entry.value_bytes,
             is_value_good: entry.note.is_value_good,
         };
         Ok((line, text))
@@ -149,7 +149,7 @@ impl Block<'_> {
             }
             index => {
                 let (line, text) = self.indexed(index)?;
-                out.extend_from_slice(&text[..line.name_bytes]);
+                out.extend_from_slice(&text[..line.name_bytes as usize]);
                 line.name
             }
         };
@@ -160,8 +160,8 @@ impl Block<'_> {
         let value = &out[value_start..];
         let line = Line {
             name,
-            name_bytes: name_end - start,
-            value_bytes: value.len(),
+            name_bytes: (name_end - start) as u32,
+            value_bytes: value.len() as u32,
             is_value_good: is_good_value(value),
         };
         if is_inserted {

@@ -37,8 +37,8 @@ pub(crate) enum Indexing {
     Kept,
     /// It will be another the next time.
     Not,
-    /// It is a secret, whose length must not show whether somebody guessed it (RFC 7541 §7.1.3):
-    /// no proxy behind us may keep it either.
+    /// It is a secret: nobody on the way may keep it, or the size of a message would tell whether
+    /// its sender has guessed it (RFC 7541 §7.1.3).
     Never,
 }
 

@@ -99,23 +99,22 @@ impl<T> Table<T> {
     /// Adds a line, in place of the oldest ones. One that is larger than the whole table empties
     /// it (RFC 7541 §4.4).
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8], note: T) {
-        let entry = Entry {
-            start: self.text.len() as u32,
-            name_bytes: name.len() as u32,
-            value_bytes: value.len() as u32,
-            note,
-        };
-        let size = entry.size();
+        let [name_bytes, value_bytes] = [name, value].map(|text| text.len() as u32);
+        let size = name_bytes + value_bytes + ENTRY_OVERHEAD;
         self.evict(size);
         if size > self.size_max {
             return;
         }
-        let start = self.reclaim();
-        self.text.reserve(entry.line_bytes() as usize);
+        self.reclaim();
+        self.entries.push_back(Entry {
+            start: self.text.len() as u32,
+            name_bytes,
+            value_bytes,
+            note,
+        });
         for part in [name, b": ", value, b"\r\n"] {
             self.text.extend_from_slice(part);
         }
-        self.entries.push_back(Entry { start, ..entry });
         self.size += size;
         self.inserted = self.inserted.wrapping_add(1);
     }
@@ -130,18 +129,17 @@ impl<T> Table<T> {
         }
     }
 
-    /// Moves the text up if much of it is dead. Returns where the next line begins.
-    fn reclaim(&mut self) -> u32 {
-        let dead = self
-            .entries
-            .front()
-            .map_or(self.text.len() as u32, |oldest| oldest.start);
-        if dead > DEAD_BYTES_MAX || self.entries.is_empty() {
+    /// Moves the text up if much of it is dead.
+    fn reclaim(&mut self) {
+        let Some(oldest) = self.entries.front() else {
+            return self.text.clear();
+        };
+        let dead = oldest.start;
+        if dead > DEAD_BYTES_MAX {
             self.text.drain(..dead as usize);
             for entry in &mut self.entries {
                 entry.start -= dead;
             }
         }
-        self.text.len() as u32
     }
 }

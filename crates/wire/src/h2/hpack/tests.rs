@@ -346,7 +346,7 @@ fn lines(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<String>, Compression
     let mut out = Vec::new();
     while let Some(line) = reader.next(&mut out)? {
         assert_eq!(line.length(), out.len());
-        assert_eq!(&out[line.name_bytes..line.name_bytes + 2], b": ");
+        assert_eq!(&out[line.name_bytes as usize..][..2], b": ");
         let text = out.strip_suffix(b"\r\n").expect("a line has an end");
         found.push(String::from_utf8_lossy(text).into_owned());
         out.clear();
