@@ -26,6 +26,8 @@ pub struct Entry<'a> {
     pub path: Option<&'a [u8]>,
     /// Sent to the client; `None` when the exchange ended before.
     pub status: Option<u16>,
+    /// How a call of gRPC went.
+    pub grpc_status: Option<&'a str>,
     /// Bytes of the request, head included.
     pub bytes_received: u64,
     /// Bytes of the response, head included.
@@ -92,6 +94,7 @@ impl Entry<'_> {
         if let Some(status) = self.status {
             object.number("status", status.into());
         }
+        string(&mut object, "grpc_status", self.grpc_status);
         object.number("bytes_received", self.bytes_received);
         object.number("bytes_sent", self.bytes_sent);
         string(&mut object, "route", self.route);
@@ -164,6 +167,7 @@ mod tests {
             host: None,
             path: None,
             status: None,
+            grpc_status: None,
             bytes_received: 3,
             bytes_sent: 0,
             route: None,
@@ -224,6 +228,7 @@ mod tests {
             host: Some(b"shop.example"),
             path: Some(b"/\"\xff"),
             status: Some(200),
+            grpc_status: Some("unavailable"),
             route: Some("default"),
             pool: Some("app"),
             endpoint: Some("green"),
@@ -250,6 +255,7 @@ mod tests {
                 "host": "shop.example",
                 "path": "/\"ÿ",
                 "status": 200,
+                "grpc_status": "unavailable",
                 "bytes_received": 3,
                 "bytes_sent": 0,
                 "route": "default",

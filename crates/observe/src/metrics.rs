@@ -23,6 +23,8 @@ pub struct Shape {
     pub outcomes: &'static [OutcomeShape],
     /// Each rule whose breach ends an HTTP/2 connection, by its number.
     pub http2_rules: &'static [&'static str],
+    /// Each code of gRPC, by its number.
+    pub grpc_codes: &'static [&'static str],
 }
 
 /// A way in which an attempt can end.
@@ -108,6 +110,8 @@ pub struct RouteMetrics {
     pub total: Histogram,
     /// Exchanges that we answered ourselves, by [`Shape::failures`].
     pub failures: Box<[Counter]>,
+    /// Calls that have ended, by [`Shape::grpc_codes`].
+    pub grpc_calls: Box<[Counter]>,
 }
 
 /// What one worker saw of a pool.
@@ -265,6 +269,7 @@ impl WorkerMetrics {
             first_byte: Histogram::default(),
             total: Histogram::default(),
             failures: counters(shape.failures.len()),
+            grpc_calls: counters(shape.grpc_codes.len()),
         };
         let endpoint = |_: &String| EndpointMetrics {
             requests: ByClass::default(),
@@ -414,6 +419,24 @@ impl Page<'_> {
                     &worker.routes[index].failures[number]
                 });
                 family.sample(&[("route", route), ("failure", failure)], value);
+            }
+        }
+
+        let name = "pointsman_route_grpc_calls_total";
+        let help = "Calls of gRPC that have ended, by their code.";
+        let mut family = self.encoder.counter(name, help);
+        for (index, route) in self.shape.routes.iter().enumerate() {
+            let by_code = |number: usize| {
+                sum(&self.workers, |worker| {
+                    &worker.routes[index].grpc_calls[number]
+                })
+            };
+            // Most routes see no calls, and need no zeros for them.
+            let values: Vec<u64> = (0..self.shape.grpc_codes.len()).map(by_code).collect();
+            if values.iter().any(|value| *value > 0) {
+                for (code, value) in self.shape.grpc_codes.iter().zip(values) {
+                    family.sample(&[("route", route), ("code", code)], value);
+                }
             }
         }
 
@@ -681,6 +704,7 @@ mod tests {
             failures: &["connection_timeout"],
             outcomes: &OUTCOMES,
             http2_rules: &["protocol"],
+            grpc_codes: &["ok", "cancelled"],
         })
     }
 

@@ -12,8 +12,8 @@ use control::{Control, ControlInput, EndpointTls, ListenerView, Transport};
 use net::{Listening, TlsClient};
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
 use proxy::{
-    Drain, FAILURE_WORDS, HTTP2_RULES, OUTCOMES, Plan, Stickiness, WorkerInput, Workers,
-    connect_options,
+    Drain, FAILURE_WORDS, GRPC_CODES, HTTP2_RULES, OUTCOMES, Plan, Stickiness, WorkerInput,
+    Workers, connect_options,
 };
 use tokio::sync::{mpsc, watch};
 use wire::proxy_protocol;
@@ -315,6 +315,7 @@ fn shape(snapshot: &Snapshot) -> Shape {
         failures: FAILURE_WORDS,
         outcomes: OUTCOMES,
         http2_rules: HTTP2_RULES,
+        grpc_codes: GRPC_CODES,
     }
 }
 

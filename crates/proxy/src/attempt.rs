@@ -292,6 +292,8 @@ pub(crate) enum Retryable {
     No,
     /// It may have been executed: only where executing it twice does no harm.
     IfIdempotent,
+    /// It may have been executed, and the config says that this does not matter.
+    AsTold,
     /// The endpoint never saw it.
     Always,
     /// That was decided, and paid for, before the attempt was given up.

@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Instant;
 
-use balance::{HedgeSettings, Tried, Wanted, Why, backoff, hash_key};
+use balance::{HedgeSettings, RetryOn, Tried, Wanted, Why, backoff, hash_key};
 use config::{Route, UpstreamProtocol};
 use message::{BodyLength, RequestHead, ResponseHead, Status};
 use net::TlsInfo;
@@ -22,6 +22,7 @@ use crate::channel::Channel;
 use crate::client::{Client, Gone};
 use crate::failure::{Failure, write_options, write_redirect, write_reply};
 use crate::forward::{self, CutShort, Transfer};
+use crate::grpc;
 use crate::headers::{
     RequestExtras, ResponseExtras, ResponseFraming, write_request_head, write_response_head,
     write_switch_head,
@@ -230,9 +231,11 @@ impl Exchange<'_> {
         self.record.route = Some(route);
         let route = &snapshot.routes[route];
         self.record.pool = Some(route.pool);
-        let total = route.timeouts.total;
+        let total = route.timeouts.total.map(|total| self.record.began + total);
+        let call = self.record.call.as_ref();
+        let deadline = call.and_then(|call| call.deadline);
         self.client
-            .limit_exchange(total.map(|total| self.record.began + total));
+            .limit_exchange(total.into_iter().chain(deadline).min());
         self.max_forwards = check(self.request, route, &worker.plan.pseudonym)?;
 
         // Try endpoints until one answers, or trying again is not allowed.
@@ -240,9 +243,16 @@ impl Exchange<'_> {
         let retry = &route.retry;
         self.recognize(route.pool);
         // Only over HTTP/2 can an endpoint say that it has not worked on a request it got.
-        let may_be_refused = snapshot.pools[route.pool].protocol != UpstreamProtocol::H1;
+        let protocol = snapshot.pools[route.pool].protocol;
+        let may_be_refused = protocol != UpstreamProtocol::H1;
         if retry.attempts > 0 && (may_be_refused || self.request.method.is_idempotent()) {
             self.up.keep(retry.body_bytes_max);
+        }
+        if let (Some(call), UpstreamProtocol::H2) = (&mut self.record.call, protocol) {
+            call.translate();
+            if let Some((_, translation)) = call.translate_request(self.request) {
+                self.up.translate(translation);
+            }
         }
         self.write_own_request_head(route);
         pool.retry_budget.earn();
@@ -271,8 +281,8 @@ impl Exchange<'_> {
 
             let failed = match self.attempt(route, attempt, &mut search, now).await {
                 Ok((attempt, upstream)) => {
-                    let is_wanted = !retry.on.statuses.contains(&self.response.status.code());
-                    if is_wanted || !self.may_retry(route, &search, Retryable::IfIdempotent) {
+                    let retryable = self.retryable(&retry.on);
+                    if !self.may_retry(route, &search, retryable) {
                         break (attempt, upstream);
                     }
                     self.record.end_answered(worker, &attempt, Instant::now());
@@ -305,6 +315,19 @@ impl Exchange<'_> {
             return Ok(self.switch_protocols(route, attempt, upstream).await);
         }
         Ok(self.deliver(route, attempt, upstream).await)
+    }
+
+    /// What the pool's settings say about the response whose head has arrived.
+    fn retryable(&self, on: &RetryOn) -> Retryable {
+        if on.statuses.contains(&self.response.status.code()) {
+            return Retryable::IfIdempotent;
+        }
+        let has_no_content = self.response.body_length == BodyLength::Empty;
+        let call = self.record.call.as_ref().filter(|_| has_no_content);
+        match call.and_then(|_| grpc::code_in_head(self.response)) {
+            Some(code) if on.grpc & 1 << code.number() != 0 => Retryable::AsTold,
+            _ => Retryable::No,
+        }
     }
 
     /// What the request asks of a pick.
@@ -374,6 +397,8 @@ impl Exchange<'_> {
         let tls = plan.snapshot.listeners[peer.listener].tls.as_ref();
         let is_keyless = self.request.is_extended_connect;
         let key = is_keyless.then(|| websocket::new_key(&mut self.worker.random.borrow_mut()));
+        let call = self.record.call.as_ref();
+        let translated = call.and_then(|call| call.translate_request(self.request));
         let extras = RequestExtras {
             peer: &self.client.peer.address,
             identity: &self.record.identity,
@@ -385,6 +410,7 @@ impl Exchange<'_> {
             certificate_fields: tls.and_then(|tls| Some(&tls.client.as_ref()?.headers)),
             certificate: peer.tls.as_ref().and_then(|tls| tls.client.as_ref()),
             websocket_key: key.as_deref(),
+            content_type: translated.as_ref().map(|(content_type, _)| &**content_type),
         };
         write_request_head(self.request, &extras, out);
     }
@@ -395,7 +421,7 @@ impl Exchange<'_> {
         let is_harmless = match retryable {
             Retryable::No => false,
             Retryable::IfIdempotent => self.request.method.is_idempotent(),
-            Retryable::Always => true,
+            Retryable::AsTold | Retryable::Always => true,
             Retryable::Decided => return true,
         };
         let may_restart = self.up.may_restart() && self.client.has_time_left();
@@ -445,15 +471,29 @@ impl Exchange<'_> {
             record,
             ..
         } = self;
-        let framing = ResponseFraming::new(response.body_length, request.version);
+        let call = record.call.as_ref();
+        let (content_type, translation) = call
+            .and_then(|call| call.translate_response(response))
+            .unzip();
+        let length = match translation {
+            // It gets longer on its way.
+            Some(_) if response.body_length != BodyLength::Empty => BodyLength::UntilEnd,
+            _ => response.body_length,
+        };
+        let framing = ResponseFraming::new(length, request.version);
         // An answer that came before the request was read: what follows in the connection is not
         // the next request (CVE-2025-4366), so there is none.
         let keep_alive = request.keep_alive
             && framing.is_delimited
             && up.source_is_done()
             && !worker.is_draining();
-        let length = arriving(response.body_length, &upstream.channel);
-        down.begin(length, framing.writer);
+        let arriving = arriving(response.body_length, &upstream.channel);
+        down.begin(arriving, framing.writer);
+        if let Some(translation) = translation
+            && length != BodyLength::Empty
+        {
+            down.translate(translation);
+        }
         let extras = ResponseExtras {
             framing,
             version: request.version,
@@ -465,6 +505,7 @@ impl Exchange<'_> {
                 .tls
                 .as_ref()
                 .and_then(|tls| tls.hsts_seconds),
+            content_type: content_type.as_deref(),
         };
         write_response_head(response, &extras, down.head());
         record.status = Some(response.status);
@@ -472,6 +513,9 @@ impl Exchange<'_> {
         let delivered = forward::response(client, &mut upstream, up, down, patience).await;
         let now = Instant::now();
         let Err(cut) = delivered else {
+            if record.call.is_some() {
+                record.call_ended(worker, &attempt, response, down.trailers(), now);
+            }
             record.end_answered(worker, &attempt, now);
             // Bytes that nobody asked for would be the answer to the next client.
             let is_clean = response.keep_alive && up.is_finished() && upstream.buffer.is_empty();
@@ -580,10 +624,17 @@ impl Exchange<'_> {
             Stop::Failure(failure, ended_by) => {
                 // Whoever breaks a rule may mean something else by what comes next.
                 keep_alive &= !matches!(failure, Failure::BadRequest(_) | Failure::RequestTimeout);
-                write_reply(failure, request, request_id, keep_alive, &mut reply);
                 record.failure = Some(failure);
                 record.ended_by = Some(ended_by);
-                record.status = Some(failure.status());
+                if let Some(call) = &record.call {
+                    let code = call.code_of(failure, Instant::now());
+                    call.write_reply(failure, code, request_id, keep_alive, &mut reply);
+                    record.status = Some(Status::OK);
+                    record.code = Some(code);
+                } else {
+                    write_reply(failure, request, request_id, keep_alive, &mut reply);
+                    record.status = Some(failure.status());
+                }
             }
             Stop::Redirect { port } => {
                 write_redirect(request, port, request_id, keep_alive, &mut reply);

@@ -135,6 +135,7 @@ impl Failure {
                 | BadMessage::Host
                 | BadMessage::ChunkSize
                 | BadMessage::ChunkExtension
+                | BadMessage::Base64
                 | BadMessage::Trailers => Status::BAD_REQUEST,
             },
             Self::RequestTimeout => Status::REQUEST_TIMEOUT,
@@ -160,7 +161,7 @@ impl Failure {
     }
 
     /// One sentence for the person who sees the reply.
-    fn detail(self) -> String {
+    pub(crate) fn detail(self) -> String {
         match self {
             Self::BadRequest(bad) => format!("The request was refused: {bad}."),
             Self::RequestTimeout => "The request did not arrive in time.".into(),

@@ -15,6 +15,7 @@ use wire::h1::{BadMessage, BodyReader, BodyWriter, Limits, ResponseReader};
 
 use crate::channel::Channel;
 use crate::client::Client;
+use crate::grpc::Translation;
 use crate::h2::{self, NoHead};
 use crate::upstream::Upstream;
 
@@ -34,6 +35,8 @@ pub(crate) struct Transfer {
     direct: usize,
     /// Field lines that came behind the body.
     trailers: Vec<u8>,
+    /// The sink reads the content in another form.
+    translation: Option<Translation>,
     /// Everything has arrived.
     is_finished: bool,
     /// More follows when the message is over: where the sink is a stream, that is not ended.
@@ -88,6 +91,7 @@ impl Transfer {
             head_bytes: None,
             direct: 0,
             trailers: Vec::new(),
+            translation: None,
             is_finished: true,
             stays_open: false,
             is_ended: false,
@@ -122,6 +126,16 @@ impl Transfer {
     /// The message is followed by something else in the same stream, which [`Self::begin`] begins.
     pub(crate) fn stay_open(&mut self) {
         self.stays_open = true;
+    }
+
+    /// The sink reads the content in another form.
+    pub(crate) fn translate(&mut self, translation: Translation) {
+        self.translation = Some(translation);
+    }
+
+    /// The field lines that came behind the body, once all of it has arrived.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
     }
 
     /// Keeps up to `bytes_max` of the body, so that it can be sent again.
@@ -268,7 +282,8 @@ impl Transfer {
             }
             self.framed_for_stream = Some(is_stream);
             if self.is_finished && !is_stream {
-                self.writer.finish(&self.trailers, &mut self.out);
+                let trailers = left(&self.translation, &self.trailers);
+                self.writer.finish(trailers, &mut self.out);
             }
         }
         Ok(())
@@ -300,6 +315,14 @@ impl Transfer {
             let bytes = arrived.filled();
             let step = self.reader.receive(bytes)?;
             let data = &bytes[step.data.clone()];
+            if let Some(translation) = &mut self.translation {
+                let mut translated = Vec::new();
+                translation.receive(data, &mut translated)?;
+                self.kept.keep(&translated);
+                writer.write(&translated, &mut self.out);
+                arrived.consume(step.consumed);
+                continue;
+            }
             self.kept.keep(data);
             let is_direct = writer == BodyWriter::Plain
                 && step.data == (0..step.consumed)
@@ -317,8 +340,13 @@ impl Transfer {
                 Channel::Stream(stream) => stream.trailers(&mut self.trailers),
                 Channel::Connection(_) => self.trailers.extend_from_slice(self.reader.trailers()),
             }
+            if let Some(translation) = &mut self.translation {
+                let mut translated = Vec::new();
+                translation.finish(&self.trailers, &mut translated)?;
+                writer.write(&translated, &mut self.out);
+            }
             if !for_stream {
-                writer.finish(&self.trailers, &mut self.out);
+                writer.finish(left(&self.translation, &self.trailers), &mut self.out);
             }
             self.is_finished = true;
         }
@@ -358,7 +386,8 @@ impl Transfer {
         arrived: &mut Buffer,
         sink: &mut h2::Stream,
     ) -> Poll<Result<(), Broken>> {
-        let ends_plainly = self.is_finished && !self.stays_open && self.trailers.is_empty();
+        let has_trailers = !left(&self.translation, &self.trailers).is_empty();
+        let ends_plainly = self.is_finished && !self.stays_open && !has_trailers;
         let head_bytes = self.head_bytes.unwrap_or_default();
         if self.bytes_sent == 0 && head_bytes > 0 {
             let is_end = ends_plainly && self.out.len() == head_bytes && self.direct == 0;
@@ -383,7 +412,7 @@ impl Transfer {
             self.has_sent(count, arrived);
         }
         if self.is_finished && !self.is_ended && !self.stays_open {
-            sink.send_trailers(&self.trailers);
+            sink.send_trailers(left(&self.translation, &self.trailers));
             self.is_ended = true;
         }
         self.forget_sent();
@@ -412,6 +441,15 @@ impl Transfer {
                 self.bytes_sent > 2 * net::SMALL as u64
             }
         }
+    }
+}
+
+/// The trailers that leave behind the content.
+fn left<'a>(translation: &Option<Translation>, trailers: &'a [u8]) -> &'a [u8] {
+    match translation {
+        // They are content now.
+        Some(Translation::Response(_)) => &[],
+        Some(Translation::Request(_)) | None => trailers,
     }
 }
 

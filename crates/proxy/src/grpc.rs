@@ -6,68 +6,148 @@
 //! in the same way. Calls of gRPC-Web become plain ones on the way to an endpoint that speaks
 //! HTTP/2, and their responses become gRPC-Web again.
 
-use std::time::Duration;
+use std::time::{Instant, SystemTime};
 
-use message::{FieldName, Method, RequestHead, ResponseHead, Status};
-use wire::grpc::{Code, Kind, WebRequest, WebResponse, find_field, parse_timeout};
+use balance::{Pool, load_report};
+use message::{FieldName, Method, RequestHead, ResponseHead};
+use wire::grpc::{
+    Code, Kind, WebRequest, WebResponse, find_field, parse_timeout, write_status_message,
+};
 use wire::h1::{BadMessage, write_field};
 
 use crate::failure::Failure;
 use crate::key;
 use crate::record::Outcome;
 
+/// The word of every code, for metrics. Its place is its number.
+pub const GRPC_CODES: &[&str] = &{
+    let mut words = [""; Code::ALL.len()];
+    let mut number = 0;
+    while number < words.len() {
+        words[number] = Code::ALL[number].as_str();
+        number += 1;
+    }
+    words
+};
+
 /// An exchange that is a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Call {
     /// How the client writes it.
     kind: Kind,
     /// How the client reads the response.
     response_kind: Kind,
-    /// How long the client says that it may take.
-    pub(crate) timeout: Option<Duration>,
+    /// When the client has had enough; `None`: never.
+    pub(crate) deadline: Option<Instant>,
     /// The endpoint gets it as plain gRPC, though the client writes gRPC-Web.
     is_translated: bool,
 }
 
 impl Call {
-    /// The call that `request` is, if it is one.
-    pub(crate) fn of(request: &RequestHead) -> Option<Self> {
+    /// The call that `request`, which came at `began`, is, if it is one.
+    pub(crate) fn of(request: &RequestHead, began: Instant) -> Option<Self> {
         // Every call is a POST, so that other requests cost nothing here.
         if request.method != Method::Post {
             return None;
         }
-        let field = |name| {
-            let mut fields = key::fields(&request.fields, &request.bytes, name);
-            fields.next().map(|field| request.text(field.value))
-        };
-        let kind = Kind::of(field("content-type")?)?;
+        let kind = Kind::of(field(request, "content-type")?)?;
         let response_kind = match kind {
             Kind::Grpc => kind,
             Kind::Web | Kind::WebText => kind.accepted(request.field(FieldName::Accept)),
         };
+        let timeout = field(request, "grpc-timeout").and_then(parse_timeout);
         Some(Self {
             kind,
             response_kind,
-            timeout: field("grpc-timeout").and_then(parse_timeout),
+            // What is further away than clocks reach is never.
+            deadline: timeout.and_then(|timeout| began.checked_add(timeout)),
             is_translated: false,
         })
     }
 
-    /// Its endpoint is known to speak plain gRPC, as all do that speak HTTP/2.
+    /// True if the client has had enough.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The endpoint is known to speak plain gRPC, as all do that speak HTTP/2.
     pub(crate) fn translate(&mut self) {
         self.is_translated = self.kind != Kind::Grpc;
     }
 
-    /// What turns its content into that of plain gRPC.
-    pub(crate) fn translate_request(&self) -> Option<WebRequest> {
-        self.is_translated.then(|| WebRequest::new(self.kind))
+    /// How the content of `request` changes on its way, if it does: its type there, and what
+    /// changes it.
+    pub(crate) fn translate_request(
+        &self,
+        request: &RequestHead,
+    ) -> Option<(Vec<u8>, Translation)> {
+        let content_type = field(request, "content-type").filter(|_| self.is_translated)?;
+        let mut written = Vec::new();
+        Kind::Grpc.write_content_type(content_type, &mut written);
+        Some((written, Translation::Request(WebRequest::new(self.kind))))
     }
 
-    /// What turns the content of the response into what the client reads.
-    pub(crate) fn translate_response(&self) -> Option<WebResponse> {
-        self.is_translated
-            .then(|| WebResponse::new(self.response_kind))
+    /// The same for `response`.
+    pub(crate) fn translate_response(
+        &self,
+        response: &ResponseHead,
+    ) -> Option<(Vec<u8>, Translation)> {
+        let mut fields = key::fields(&response.fields, &response.bytes, "content-type");
+        let content_type = response.text(fields.next()?.value);
+        // What does not come from a server of gRPC is passed on as it is.
+        if !self.is_translated || Kind::of(content_type) != Some(Kind::Grpc) {
+            return None;
+        }
+        let mut written = Vec::new();
+        self.response_kind
+            .write_content_type(content_type, &mut written);
+        let translation = Translation::Response(WebResponse::new(self.response_kind));
+        Some((written, translation))
     }
+
+    /// Appends the answer to a call that has failed with us. HTTP has nothing to complain about,
+    /// so its status is 200.
+    pub(crate) fn write_reply(
+        &self,
+        failure: Failure,
+        code: Code,
+        request_id: &str,
+        keep_alive: bool,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        write_field("Date", date.as_bytes(), out);
+        out.extend_from_slice(b"Content-Type: ");
+        self.response_kind
+            .write_content_type(b"application/grpc", out);
+        out.extend_from_slice(b"\r\nContent-Length: 0\r\n");
+        write_field("grpc-status", code.number().to_string().as_bytes(), out);
+        out.extend_from_slice(b"grpc-message: ");
+        write_status_message(&failure.detail(), out);
+        out.extend_from_slice(b"\r\n");
+        let proxy_status = format!("pointsman; error={}", failure.word());
+        write_field("Proxy-Status", proxy_status.as_bytes(), out);
+        write_field("X-Request-Id", request_id.as_bytes(), out);
+        let connection: &[u8] = if keep_alive { b"keep-alive" } else { b"close" };
+        write_field("Connection", connection, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The code for a failure of this call.
+    pub(crate) fn code_of(&self, failure: Failure, now: Instant) -> Code {
+        // Whatever it was that lasted too long: the client itself says the same at this moment.
+        if self.is_late(now) {
+            return Code::DeadlineExceeded;
+        }
+        code_of(failure)
+    }
+}
+
+/// The value of the first field of this name.
+fn field<'a>(request: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
+    let mut fields = key::fields(&request.fields, &request.bytes, name);
+    fields.next().map(|field| request.text(field.value))
 }
 
 /// Content on its way from one side to the other, which reads it in another form.
@@ -83,41 +163,31 @@ impl Translation {
     /// Appends what `data` becomes.
     pub(crate) fn receive(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), BadMessage> {
         match self {
-            Self::Request(web) => web.receive(data, out).map_err(|_| BadMessage::Base64),
-            Self::Response(web) => {
-                web.receive(data, out);
-                Ok(())
-            }
+            Self::Request(web) => web.receive(data, out)?,
+            Self::Response(web) => web.receive(data, out),
         }
+        Ok(())
     }
 
-    /// The content has ended, with these trailers: appends what becomes of them, if they are not
-    /// trailers any more.
-    pub(crate) fn finish(
-        &mut self,
-        trailers: &mut Vec<u8>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), BadMessage> {
+    /// The content has ended: appends what becomes of its trailers.
+    pub(crate) fn finish(&mut self, trailers: &[u8], out: &mut Vec<u8>) -> Result<(), BadMessage> {
         match self {
-            Self::Request(web) => web.finish().map_err(|_| BadMessage::Base64),
-            Self::Response(web) => {
-                web.finish(trailers, out);
-                trailers.clear();
-                Ok(())
-            }
+            Self::Request(web) => web.finish()?,
+            Self::Response(web) => web.finish(trailers, out),
         }
+        Ok(())
     }
 }
 
 /// How a call went whose response has ended: `trailers` came behind its content, perhaps none.
-pub(crate) fn code_of(response: &ResponseHead, trailers: &[u8]) -> Code {
+pub(crate) fn code_at_end(response: &ResponseHead, trailers: &[u8]) -> Code {
     find_field(trailers, "grpc-status")
         .map(Code::from_field)
         .or_else(|| code_in_head(response))
         .unwrap_or_else(|| Code::from_http_status(response.status.code()))
 }
 
-/// How a call went whose response has no content, so that its head says it ("Trailers-Only").
+/// How a call went, where the head says it already ("Trailers-Only").
 pub(crate) fn code_in_head(response: &ResponseHead) -> Option<Code> {
     let mut fields = key::fields(&response.fields, &response.bytes, "grpc-status");
     fields
@@ -145,17 +215,13 @@ pub(crate) fn outcome_of(code: Code) -> Outcome {
         Code::Cancelled | Code::DeadlineExceeded => Outcome::Abandoned,
         Code::ResourceExhausted => Outcome::Full,
         // `unknown` is what becomes of an exception that nobody catches.
-        Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss => {
-            Outcome::ServerError
-        }
+        Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss => Outcome::ServerError,
     }
 }
 
-/// The code of a failure.
-///
-/// Clients that know how to retry do so at `unavailable`: it stands for what may be gone a little
-/// later, and never for a call that an endpoint may have executed, as far as we know.
-pub(crate) fn code_of_failure(failure: Failure) -> Code {
+/// The code of a failure. `unavailable` is what may be gone a little later; clients that know how
+/// to retry do so there.
+fn code_of(failure: Failure) -> Code {
     match failure {
         Failure::BadRequest(BadMessage::FieldsTooLarge | BadMessage::LineTooLong) => {
             Code::ResourceExhausted
@@ -180,5 +246,20 @@ pub(crate) fn code_of_failure(failure: Failure) -> Code {
         | Failure::BadResponse(_)
         | Failure::UpgradeFailed
         | Failure::InternalError => Code::Internal,
+    }
+}
+
+/// Takes what the trailers of a call, or the head of one without content, say of the load of
+/// endpoint `endpoint` of `pool`.
+pub(crate) fn heed(pool: &Pool, endpoint: usize, lines: &[u8], now: Instant) {
+    if !pool.settings.feedback.headers {
+        return;
+    }
+    let text = find_field(lines, "endpoint-load-metrics").map(<[u8]>::to_vec);
+    // A field with bytes is in base64 by its name; without such a name its value says so.
+    let binary = || Some([b"BIN ", find_field(lines, "endpoint-load-metrics-bin")?].concat());
+    let metrics = text.or_else(binary);
+    if let Some(report) = load_report(metrics.as_deref(), None, None) {
+        pool.report_load_of_response(endpoint, &report, now);
     }
 }

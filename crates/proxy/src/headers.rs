@@ -33,6 +33,9 @@ pub(crate) struct RequestExtras<'a> {
     /// `Sec-WebSocket-Key` for a client that sends none, since it asks by extended CONNECT
     /// (RFC 8441 §5): 16 random bytes in base64.
     pub(crate) websocket_key: Option<&'a str>,
+    /// The type of the content, where the endpoint gets it in another form than it came: that of
+    /// a call of gRPC.
+    pub(crate) content_type: Option<&'a [u8]>,
 }
 
 /// Writes the head of a request to an endpoint, as the text of HTTP/1.1. `head.upgrade` is set
@@ -74,6 +77,9 @@ pub(crate) fn write_request_head(
         };
         write_field("Host", host, out);
     }
+    if let Some(content_type) = extras.content_type {
+        write_field("Content-Type", content_type, out);
+    }
     write_identity(head, extras, out);
     write_certificate(extras, out);
     out.extend_from_slice(b"Via: ");
@@ -91,7 +97,7 @@ pub(crate) fn write_request_head(
         if let Some(key) = extras.websocket_key {
             write_field("Sec-WebSocket-Key", key.as_bytes(), out);
         }
-    } else if head.accepts_trailers {
+    } else if head.accepts_trailers || extras.content_type.is_some() {
         out.extend_from_slice(b"Connection: te\r\nTE: trailers\r\n");
     }
     let is_chunked = match head.body_length {
@@ -115,6 +121,7 @@ fn is_forwarded(field: &Field, head: &RequestHead, extras: &RequestExtras<'_>) -
         | FieldName::XForwardedProto
         | FieldName::XRequestId => true,
         FieldName::MaxForwards => extras.max_forwards.is_some(),
+        FieldName::ContentLength => extras.content_type.is_some(),
         FieldName::Other => {
             extras
                 .own_cookie
@@ -124,6 +131,8 @@ fn is_forwarded(field: &Field, head: &RequestHead, extras: &RequestExtras<'_>) -
                     .is_some_and(|names| tells_certificate(field.name.of(&head.bytes), names))
                 || extras.websocket_key.is_some()
                     && key::is_named(field, &head.bytes, "sec-websocket-key")
+                || extras.content_type.is_some()
+                    && key::is_named(field, &head.bytes, "content-type")
         }
         _ => false,
     };
@@ -287,6 +296,8 @@ pub(crate) struct ResponseExtras<'a> {
     pub(crate) set_cookie: Option<&'a str>,
     /// For so long the client is to come by TLS alone.
     pub(crate) hsts_seconds: Option<u64>,
+    /// The type of the content, where the client gets it in another form than it came.
+    pub(crate) content_type: Option<&'a [u8]>,
 }
 
 /// Writes the head of a final response.
@@ -295,7 +306,7 @@ pub(crate) fn write_response_head(
     extras: &ResponseExtras<'_>,
     out: &mut Vec<u8>,
 ) {
-    write_endpoint_fields(head, out);
+    write_endpoint_fields(head, extras.content_type, out);
     if extras.framing.writer == BodyWriter::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -328,7 +339,7 @@ pub(crate) fn write_response_head(
 
 /// Writes the head of an interim response (1xx).
 pub(crate) fn write_interim_head(head: &ResponseHead, out: &mut Vec<u8>) {
-    write_endpoint_fields(head, out);
+    write_endpoint_fields(head, None, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -340,7 +351,7 @@ pub(crate) fn write_switch_head(
     accept: Option<&str>,
     out: &mut Vec<u8>,
 ) {
-    write_endpoint_fields(head, out);
+    write_endpoint_fields(head, None, out);
     if let Some(protocol) = head.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_field("Upgrade", head.text(protocol), out);
@@ -355,7 +366,8 @@ pub(crate) fn write_switch_head(
 }
 
 /// Writes the status line and those of the endpoint's fields that go on to the client.
-fn write_endpoint_fields(head: &ResponseHead, out: &mut Vec<u8>) {
+/// `content_type` replaces what it says of its content.
+fn write_endpoint_fields(head: &ResponseHead, content_type: Option<&[u8]>, out: &mut Vec<u8>) {
     write_status_line(head, out);
     // RFC 9110 §8.6: no Content-Length with 1xx and 204.
     let forbids_length = head.status.is_informational() || head.status == Status::NO_CONTENT;
@@ -363,11 +375,17 @@ fn write_endpoint_fields(head: &ResponseHead, out: &mut Vec<u8>) {
         !field.hop_by_hop
             && match field.id {
                 FieldName::XRequestId => false,
-                FieldName::ContentLength => !forbids_length,
+                FieldName::ContentLength => !forbids_length && content_type.is_none(),
+                FieldName::Other => {
+                    content_type.is_none() || !key::is_named(field, &head.bytes, "content-type")
+                }
                 _ => true,
             }
     };
     write_fields(&head.bytes, &head.fields, is_forwarded, out);
+    if let Some(content_type) = content_type {
+        write_field("Content-Type", content_type, out);
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod client;
 mod client_address;
 mod failure;
 mod feedback;
+mod grpc;
 mod h2;
 mod headers;
 mod hedge;
@@ -44,6 +45,7 @@ mod websocket;
 mod workers;
 
 pub use failure::FAILURE_WORDS;
+pub use grpc::GRPC_CODES;
 pub use record::OUTCOMES;
 pub use socket::{connect_options, listener_options};
 pub use sticky::Stickiness;

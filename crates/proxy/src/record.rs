@@ -5,11 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 use balance::{Answer, Evidence, Lease, LiveEvidence, Why};
 use message::{RequestHead, ResponseHead, Status};
 use observe::{Blame, Entry, OutcomeShape, Phases};
+use wire::grpc::Code;
 
 use crate::attempt::outcome_of;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::feedback;
+use crate::grpc::{self, Call};
 use crate::identity::Identity;
 use crate::request_id::RequestId;
 use crate::worker::Worker;
@@ -146,6 +148,8 @@ pub(crate) struct Record {
     pub(crate) time: SystemTime,
     pub(crate) identity: Identity,
     pub(crate) request_id: RequestId,
+    /// `None`: the exchange is no call.
+    pub(crate) call: Option<Call>,
     pub(crate) route: Option<usize>,
     pub(crate) pool: Option<usize>,
     attempts: Vec<AttemptRecord>,
@@ -153,6 +157,8 @@ pub(crate) struct Record {
     answer: Option<usize>,
     pub(crate) phase: Phase,
     pub(crate) status: Option<Status>,
+    /// How the call went.
+    pub(crate) code: Option<Code>,
     pub(crate) failure: Option<Failure>,
     pub(crate) ended_by: Option<EndedBy>,
     queue: Option<Duration>,
@@ -177,17 +183,20 @@ impl Record {
         let request_id = identity
             .request_id(request)
             .unwrap_or_else(|| RequestId::new(time, &mut worker.random.borrow_mut()));
+        let began = Instant::now();
         Self {
-            began: Instant::now(),
+            began,
             time,
             identity,
             request_id,
+            call: Call::of(request, began),
             route: None,
             pool: None,
             attempts,
             answer: None,
             phase: Phase::Request,
             status: None,
+            code: None,
             failure: None,
             ended_by: None,
             queue: None,
@@ -263,7 +272,10 @@ impl Record {
         let attempt = &mut self.attempts[*number];
         let latency = now - attempt.began;
         attempt.first_byte = Some(latency);
-        attempt.outcome = outcome_of(response.status);
+        // How most calls go is known at their end only.
+        let call = self.call.as_ref();
+        let code = call.and_then(|_| grpc::code_in_head(response));
+        attempt.outcome = code.map_or_else(|| outcome_of(response.status), grpc::outcome_of);
         let Some(pool) = self.pool else {
             return latency;
         };
@@ -280,7 +292,8 @@ impl Record {
             WorkBegan::At(began) => Some(now - began),
             WorkBegan::Never => None,
         };
-        if let (Some(latency), false) = (worked, attempt.outcome == Outcome::Full) {
+        let says_nothing = matches!(attempt.outcome, Outcome::Full | Outcome::Abandoned);
+        if let (Some(latency), false) = (worked, says_nothing) {
             lease.learn(&Answer {
                 class: self.route.unwrap_or_default(),
                 latency,
@@ -292,6 +305,45 @@ impl Record {
             .requests
             .count(response.status.code());
         latency
+    }
+
+    /// The response of a call is complete, with these `trailers`: how it went is known now.
+    pub(crate) fn call_ended(
+        &mut self,
+        worker: &Worker,
+        attempt: &Attempt,
+        response: &ResponseHead,
+        trailers: &[u8],
+        now: Instant,
+    ) {
+        let code = grpc::code_at_end(response, trailers);
+        self.code = Some(code);
+        let Attempt { lease, number } = attempt;
+        let attempt = &mut self.attempts[*number];
+        if attempt.outcome == Outcome::Ok {
+            attempt.outcome = grpc::outcome_of(code);
+            if attempt.outcome.is_failure() {
+                lease.learn(&Answer {
+                    class: self.route.unwrap_or_default(),
+                    latency: now - attempt.began,
+                    is_success: false,
+                    now,
+                });
+            }
+        }
+        if let Some(pool) = self.pool {
+            let lines = if trailers.is_empty() {
+                &response.bytes
+            } else {
+                trailers
+            };
+            grpc::heed(&worker.plan.pools[pool], attempt.endpoint, lines, now);
+        }
+    }
+
+    /// True if the exchange is a call and its client has had enough.
+    fn is_late(&self, now: Instant) -> bool {
+        self.call.as_ref().is_some_and(|call| call.is_late(now))
     }
 
     /// True if the attempt has an answer, and a good one.
@@ -320,6 +372,10 @@ impl Record {
         now: Instant,
     ) {
         let Some(pool) = self.pool else { return };
+        if outcome == Outcome::Timeout && self.is_late(now) {
+            // Nobody waits any more: as good as a client that leaves.
+            return self.end_overtaken(worker, attempt, now);
+        }
         let Attempt { lease, number } = attempt;
         let attempt = &mut self.attempts[*number];
         attempt.outcome = outcome;
@@ -340,9 +396,9 @@ impl Record {
         sample(worker, pool, lease, outcome);
     }
 
-    /// Another copy of the request was faster. This one had taken some time, which is less than
-    /// it would have taken: without that lesson an endpoint whose requests are all won elsewhere
-    /// would never be known for slow.
+    /// Another copy of the request was faster, or the client had enough. This one had taken some
+    /// time, which is less than it would have taken: without that lesson an endpoint whose requests
+    /// are all won elsewhere would never be known for slow.
     pub(crate) fn end_overtaken(&mut self, worker: &Worker, attempt: &Attempt, now: Instant) {
         attempt.lease.learn(&Answer {
             class: self.route.unwrap_or_default(),
@@ -377,6 +433,9 @@ impl Record {
                     metrics.first_byte.observe(first_byte);
                 }
                 metrics.total.observe(total);
+                if let Some(code) = self.code {
+                    metrics.grpc_calls[usize::from(code.number())].increment();
+                }
                 if let Some(failure) = self.failure {
                     metrics.failures[failure.word_index()].increment();
                 }
@@ -428,6 +487,7 @@ impl Record {
             host: has_head.then(|| request.text(request.authority)),
             path: has_head.then(|| request.text(request.path_and_query)),
             status: self.status.map(Status::code),
+            grpc_status: self.code.map(Code::as_str),
             bytes_received,
             bytes_sent,
             route: self.route.map(|route| &*snapshot.routes[route].name),

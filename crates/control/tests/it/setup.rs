@@ -222,6 +222,7 @@ fn shape(pools: &[Arc<Pool>]) -> Shape {
             },
         ],
         http2_rules: &["rapid_reset"],
+        grpc_codes: &["ok"],
     }
 }
 

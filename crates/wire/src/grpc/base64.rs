@@ -1,9 +1,6 @@
 //! Base64 (RFC 4648 §4) of content that comes in pieces.
 
-/// Text that is not base64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the text is not base64")]
-pub struct BadBase64;
+use crate::h1::BadMessage;
 
 /// Appends `bytes` in base64, padded to whole groups: more may follow.
 pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
@@ -42,14 +39,14 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Appends the bytes that `text` stands for, as far as their groups are whole.
-    pub(super) fn receive(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadBase64> {
+    pub(super) fn receive(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadMessage> {
         out.reserve(text.len() / 4 * 3 + 3);
         for &byte in text {
             let digit = VALUES[usize::from(byte)];
             if byte == b'=' && self.digits >= 2 {
                 self.padding += 1;
             } else if digit == NO_DIGIT || self.padding > 0 {
-                return Err(BadBase64);
+                return Err(BadMessage::Base64);
             }
             self.bits = self.bits << 6 | u32::from(digit & 63);
             self.digits += 1;
@@ -61,21 +58,21 @@ impl Decoder {
     }
 
     /// There is no more text.
-    pub(super) fn finish(&self) -> Result<(), BadBase64> {
+    pub(super) fn finish(&self) -> Result<(), BadMessage> {
         if self.digits == 0 {
             Ok(())
         } else {
-            Err(BadBase64)
+            Err(BadMessage::Base64)
         }
     }
 
-    fn end_group(&mut self, out: &mut Vec<u8>) -> Result<(), BadBase64> {
+    fn end_group(&mut self, out: &mut Vec<u8>) -> Result<(), BadMessage> {
         let Self { bits, padding, .. } = std::mem::take(self);
         let [_, bytes @ ..] = bits.to_be_bytes();
         let (bytes, unused) = bytes.split_at(3 - usize::from(padding));
         // Bits that stand for nothing are zero (RFC 4648 §3.5): one text for the same bytes.
         if unused.iter().any(|&byte| byte != 0) {
-            return Err(BadBase64);
+            return Err(BadMessage::Base64);
         }
         out.extend_from_slice(bytes);
         Ok(())
@@ -103,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    fn decode(text: &[u8]) -> Result<Vec<u8>, BadBase64> {
+    fn decode(text: &[u8]) -> Result<Vec<u8>, BadMessage> {
         let (mut decoder, mut out) = (Decoder::default(), Vec::new());
         decoder.receive(text, &mut out)?;
         decoder.finish()?;
@@ -134,7 +131,7 @@ mod tests {
             "Z", "Zg", "Zg=", "Zg==x", "Z===", "====", "=g==", "Zg=v", "Zm9v\n", "Zm 9", "Zm9-",
             "Zh==", "Zm9=",
         ] {
-            assert_eq!(decode(text.as_bytes()), Err(BadBase64), "{text}");
+            assert_eq!(decode(text.as_bytes()), Err(BadMessage::Base64), "{text}");
         }
     }
 

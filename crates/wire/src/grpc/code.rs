@@ -80,7 +80,7 @@ impl Code {
     }
 
     /// The word in configs, logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Cancelled => "cancelled",

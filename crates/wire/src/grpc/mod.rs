@@ -24,7 +24,7 @@ mod health;
 mod base64;
 mod web;
 
-pub use base64::{BadBase64, encode as write_base64};
+pub use base64::encode as write_base64;
 pub use code::Code;
 pub use fields::{find_field, write_status_message};
 pub use frame::{Frame, read_frame, write_message};

@@ -5,8 +5,9 @@
 //! arrived can leave at once.
 
 use super::Kind;
-use super::base64::{BadBase64, Decoder, encode};
+use super::base64::{Decoder, encode};
 use super::frame::write_trailers_prefix;
+use crate::h1::BadMessage;
 
 /// The content of a gRPC-Web request, on its way to an endpoint that knows gRPC.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl WebRequest {
     ///
     /// # Errors
     /// It should be base64 and is not.
-    pub fn receive(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), BadBase64> {
+    pub fn receive(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), BadMessage> {
         match &mut self.text {
             Some(decoder) => decoder.receive(data, out),
             None => {
@@ -41,7 +42,7 @@ impl WebRequest {
     ///
     /// # Errors
     /// In the middle of a group of base64.
-    pub fn finish(&self) -> Result<(), BadBase64> {
+    pub fn finish(&self) -> Result<(), BadMessage> {
         self.text.as_ref().map_or(Ok(()), Decoder::finish)
     }
 }
@@ -140,9 +141,12 @@ mod tests {
     #[test]
     fn a_request_that_should_be_base64_and_is_not_is_refused() {
         let mut web = WebRequest::new(Kind::WebText);
-        assert_eq!(web.receive(b"\0\0\0\0\0", &mut Vec::new()), Err(BadBase64));
+        assert_eq!(
+            web.receive(b"\0\0\0\0\0", &mut Vec::new()),
+            Err(BadMessage::Base64)
+        );
         let mut web = WebRequest::new(Kind::WebText);
         assert_eq!(web.receive(b"AAA", &mut Vec::new()), Ok(()));
-        assert_eq!(web.finish(), Err(BadBase64));
+        assert_eq!(web.finish(), Err(BadMessage::Base64));
     }
 }

@@ -60,6 +60,9 @@ pub enum BadMessage {
     /// A chunk extension that is too long or holds control bytes.
     #[error("a chunk extension is malformed or too long")]
     ChunkExtension,
+    /// Content that should be in base64 and is not, in gRPC-Web.
+    #[error("the content is not base64")]
+    Base64,
     /// The trailer section is too large, or a line of it is malformed.
     #[error("the trailer section is malformed or too large")]
     Trailers,
