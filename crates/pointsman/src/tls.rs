@@ -172,3 +172,51 @@ fn read_certificate(files: &CertificateFiles) -> Result<CertificatePem, String> 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use config::Outside;
+    use testkit::{Leaf, Pki};
+
+    use super::*;
+
+    fn snapshot(pki: &Pki, leaf: &Leaf) -> Snapshot {
+        let text = format!(
+            "[listeners.web]\nbind = \"127.0.0.1:0\"\ntls = {leaf}\n\
+             [pools.app]\nendpoints = [\"127.0.0.1:1\"]\ntls = {{ ca = \"{}\" }}\n",
+            pki.ca().display(),
+            leaf = leaf.toml(),
+        );
+        match config::parse("test.toml", &text, Outside::system(&crate::check_tls)) {
+            Ok(loaded) => loaded.snapshot,
+            Err(problems) => panic!("{}", problems.render(false)),
+        }
+    }
+
+    #[test]
+    fn an_error_names_whose_files_which_file_and_why() {
+        let pki = Pki::new();
+        let leaf = pki.server(&["a.example"]);
+        let snapshot = snapshot(&pki, &leaf);
+        assert!(tls_servers(&snapshot).is_ok() && tls_clients(&snapshot).is_ok());
+
+        // Since they were checked, the files have changed.
+        let other = pki.server(&["a.example"]);
+        fs::copy(other.key(), leaf.key()).expect("files can be written");
+        let error = tls_servers(&snapshot).expect_err("the key is another one's");
+        let (cert, key) = (leaf.cert().display(), leaf.key().display());
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "TLS of listener web: {cert}, {key}: the key does not belong to the certificate"
+            )
+        );
+        fs::remove_file(pki.ca()).expect("files can be removed");
+        let error = tls_clients(&snapshot)
+            .expect_err("the file is gone")
+            .to_string();
+        let file = pki.ca();
+        let start = format!("TLS of pool app: {} cannot be read: ", file.display());
+        assert!(error.starts_with(&start), "{error}");
+    }
+}

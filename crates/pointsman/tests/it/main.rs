@@ -26,6 +26,7 @@ mod resilience;
 mod seeing;
 mod semantics;
 mod sticky;
+mod tls;
 mod trials;
 mod upgrades;
 mod websocket;
