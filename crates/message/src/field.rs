@@ -66,37 +66,52 @@ field_names! {
     XRif = "x-rif",
 }
 
-/// For each length, where the names of that length stand in [`FieldName::KNOWN`]: most names are
-/// ruled out by one look.
-const BY_LENGTH: [[Option<u8>; SAME_LENGTH_MAX]; LENGTH_MAX + 1] = {
-    let mut table = [[None; SAME_LENGTH_MAX]; LENGTH_MAX + 1];
+/// For each [`place`], which of [`FieldName::KNOWN`] stands there: a name is compared with one at
+/// most.
+const BY_PLACE: [u8; PLACES] = {
+    let mut table = [NOBODY; PLACES];
     let mut index = 0;
     while index < FieldName::KNOWN.len() {
-        let row = &mut table[FieldName::KNOWN[index].0.len()];
-        let mut place = 0;
-        while row[place].is_some() {
-            place += 1;
-        }
-        row[place] = Some(index as u8);
+        let name = FieldName::KNOWN[index].0.as_bytes();
+        assert!(
+            name.len() <= LENGTH_MAX,
+            "a name is longer than the longest"
+        );
+        let place = place(name.len(), name[0], name[name.len() - 1]);
+        assert!(
+            table[place] == NOBODY,
+            "two names have one place: change the factors in `place`"
+        );
+        table[place] = index as u8;
         index += 1;
     }
     table
 };
 
+const PLACES: usize = 64;
+const NOBODY: u8 = u8::MAX;
 const LENGTH_MAX: usize = 21;
-const SAME_LENGTH_MAX: usize = 3;
+
+/// A number that is another one for each known name. The factors were found by trying.
+const fn place(length: usize, first: u8, last: u8) -> usize {
+    (length + (first | 0x20) as usize + 7 * (last | 0x20) as usize) % PLACES
+}
 
 impl FieldName {
     /// The id of `name`, whatever its case.
     pub fn from_bytes(name: &[u8]) -> Self {
-        let Some(candidates) = BY_LENGTH.get(name.len()) else {
+        let &[first, .., last] = name else {
+            // No known name is shorter than two bytes.
             return Self::Other;
         };
-        candidates
-            .iter()
-            .map_while(|index| index.map(|index| &Self::KNOWN[usize::from(index)]))
-            .find(|(text, _)| is_same_name(name, text.as_bytes()))
-            .map_or(Self::Other, |(_, id)| *id)
+        match Self::KNOWN.get(usize::from(BY_PLACE[place(name.len(), first, last)])) {
+            Some((known, id))
+                if known.len() == name.len() && is_same_name(name, known.as_bytes()) =>
+            {
+                *id
+            }
+            _ => Self::Other,
+        }
     }
 
     /// The id that `name` would have if `_` were `-`, for a name that has a `_`. CGI and what came
@@ -134,16 +149,12 @@ impl FieldName {
     }
 }
 
-/// True if the token `name` is `known`, which is of the same length, in lower case, not empty.
+/// True if the token `name` is `known`, which is of the same length, in lower case.
 ///
 /// Bit 0x20 makes the letters of a token lower case, and makes no other byte of a token one of
 /// those that known names consist of: letters, digits and `-`. So whole words can be compared.
 pub fn is_same_name(name: &[u8], known: &[u8]) -> bool {
     const LOWER: u64 = 0x2020_2020_2020_2020;
-    // Most names that share a length differ in the first letter already.
-    if name[0] | 0x20 != known[0] {
-        return false;
-    }
     let (name, name_rest) = name.as_chunks::<8>();
     let (known, known_rest) = known.as_chunks::<8>();
     name.iter()
@@ -171,6 +182,7 @@ mod tests {
         }
         for other in [
             "",
+            "t",
             "hos",
             "hosts",
             "x-forwarded-fog",
