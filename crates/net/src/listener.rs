@@ -14,9 +14,6 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::options::{bind_interface, set_fast_open};
 use crate::{ListenerOptions, Stream};
 
-/// Connections that the kernel holds, where a listener does not say how many.
-const BACKLOG: u32 = 4096;
-
 /// The bound sockets of one listening address: one for each worker.
 #[derive(Debug)]
 pub struct Listening {
@@ -90,8 +87,9 @@ fn bind_tcp(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket
     Ok(socket)
 }
 
+/// More than the kernel allows is what it allows.
 fn backlog(options: &ListenerOptions) -> i32 {
-    let backlog = options.backlog.unwrap_or(BACKLOG);
+    let backlog = options.backlog.unwrap_or(u32::MAX);
     backlog.try_into().unwrap_or(i32::MAX)
 }
 

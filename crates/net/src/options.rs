@@ -14,7 +14,7 @@ pub struct ListenerOptions {
     /// Name of the network interface that is listened on alone (SO_BINDTODEVICE).
     pub interface: Option<Box<str>>,
     /// Connections that the kernel holds until a worker accepts them; it lowers this to its own
-    /// limit (`net.core.somaxconn`). `None`: 4096.
+    /// limit (`net.core.somaxconn`), which also holds for `None`.
     pub backlog: Option<u32>,
     /// `[::]` takes IPv4 clients too.
     pub dual_stack: bool,

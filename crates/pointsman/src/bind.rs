@@ -2,27 +2,34 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use balance::Address;
 use config::{Listener, Snapshot};
 use net::{ListenerOptions, Listening};
-use proxy::listener_options;
+use proxy::{connect_options, listener_options};
 
 /// An address that cannot be bound.
 #[derive(Debug)]
 pub struct BindError {
     /// Who wanted it: "listener `web`", or "the admin API".
     pub who: String,
-    /// The address.
-    pub address: Address,
+    /// What it wanted.
+    pub wanted: Wanted,
     /// What the kernel says.
     pub error: io::Error,
 }
 
+/// What an address is bound for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// To listen on it.
+    Listen(Address),
+    /// To connect from it; `None`: from an interface, whatever its address.
+    ConnectFrom(Option<IpAddr>),
+}
+
 /// The addresses of a config that cannot be bound now. All others are free again on return.
-///
-/// Port 0 is not tried: some port is free.
 pub fn unbindable(snapshot: &Snapshot) -> Vec<BindError> {
     let listeners = snapshot.listeners.iter().flat_map(|listener| {
         let options = listener_options(&listener.socket);
@@ -36,9 +43,6 @@ pub fn unbindable(snapshot: &Snapshot) -> Vec<BindError> {
     });
     let mut errors = Vec::new();
     for (who, address, options) in listeners.chain(admin) {
-        if matches!(&address, Address::Tcp(address) if address.port() == 0) {
-            continue;
-        }
         match net::bind(&address, 1, &options) {
             // A Unix socket stays behind as a file.
             Ok(Listening {
@@ -50,26 +54,43 @@ pub fn unbindable(snapshot: &Snapshot) -> Vec<BindError> {
             Ok(_) => {}
             Err(error) => errors.push(BindError {
                 who,
-                address,
+                wanted: Wanted::Listen(address),
                 error,
             }),
         }
     }
+    errors.extend(check_sources(snapshot));
     errors
 }
 
-/// Binds every address once for each of `workers`, beside the index of its listener.
+/// The pools whose connections could not come from where they should.
+fn check_sources(snapshot: &Snapshot) -> impl Iterator<Item = BindError> {
+    snapshot.pools.iter().filter_map(|pool| {
+        let error = net::check_connect(&connect_options(&pool.socket)).err()?;
+        Some(BindError {
+            who: format!("pool `{}`", pool.settings.name),
+            wanted: Wanted::ConnectFrom(pool.socket.source),
+            error,
+        })
+    })
+}
+
+/// Binds every address once for each of `workers`, beside the index of its listener. Fails as well
+/// if the connections of a pool could not come from where they should.
 pub(crate) fn bind_listeners(
     snapshot: &Snapshot,
     workers: usize,
 ) -> Result<Vec<(usize, Listening)>, BindError> {
+    if let Some(error) = check_sources(snapshot).next() {
+        return Err(error);
+    }
     let mut bound = Vec::new();
     for (index, listener) in snapshot.listeners.iter().enumerate() {
         let options = listener_options(&listener.socket);
         for address in &listener.bind {
             let listening = net::bind(address, workers, &options).map_err(|error| BindError {
                 who: who(listener),
-                address: address.clone(),
+                wanted: Wanted::Listen(address.clone()),
                 error,
             })?;
             bound.push((index, listening));
@@ -81,7 +102,7 @@ pub(crate) fn bind_listeners(
 pub(crate) fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).map_err(|error| BindError {
         who: ADMIN.to_owned(),
-        address: Address::Tcp(address),
+        wanted: Wanted::Listen(Address::Tcp(address)),
         error,
     })
 }
@@ -94,7 +115,12 @@ const ADMIN: &str = "the admin API";
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cannot bind {}: ", self.who, self.address)?;
+        let who = &self.who;
+        match &self.wanted {
+            Wanted::Listen(address) => write!(f, "{who} cannot bind {address}: "),
+            Wanted::ConnectFrom(Some(ip)) => write!(f, "{who} cannot connect from {ip}: "),
+            Wanted::ConnectFrom(None) => write!(f, "{who} cannot connect from its interface: "),
+        }?;
         match self.error.kind() {
             ErrorKind::AddrInUse => f.write_str(
                 "it is taken; stop the program that listens there (`ss -ltnp` shows it) or choose \

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use config::Snapshot;
-use pointsman::{BindError, check_tls};
+use pointsman::{BindError, Wanted, check_tls};
 
 use crate::cli::CheckArguments;
 use crate::summary::summary;
@@ -45,7 +45,10 @@ fn taken_by_others(snapshot: &Snapshot) -> Vec<BindError> {
             .flat_map(|listener| &listener.addresses)
             .chain(&admin)
             .collect();
-        errors.retain(|error| !held.contains(&&error.address.to_string()));
+        errors.retain(|error| match &error.wanted {
+            Wanted::Listen(address) => !held.contains(&&address.to_string()),
+            Wanted::ConnectFrom(_) => true,
+        });
     }
     errors
 }

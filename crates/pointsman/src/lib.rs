@@ -5,6 +5,6 @@ mod certificates;
 mod server;
 mod tls;
 
-pub use bind::{BindError, unbindable};
+pub use bind::{BindError, Wanted, unbindable};
 pub use certificates::check_tls;
 pub use server::{Options, Server};

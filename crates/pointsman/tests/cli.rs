@@ -168,6 +168,41 @@ fn a_port_that_is_taken_ends_run_with_1_and_check_with_2() {
 }
 
 #[test]
+fn what_the_machine_does_not_have_ends_run_with_1_and_check_with_2() {
+    for (listener, pool, part) in [
+        (
+            "interface = \"no-such-if0\"",
+            "",
+            "listener `web` cannot bind 127.0.0.1:0: `no-such-if0`: this machine has no such \
+             network interface",
+        ),
+        (
+            "",
+            "interface = \"no-such-if0\"",
+            "pool `app` cannot connect from its interface: `no-such-if0`: this machine has no such \
+             network interface",
+        ),
+        (
+            "",
+            "source = \"192.0.2.1\"",
+            "pool `app` cannot connect from 192.0.2.1: this machine has no such address",
+        ),
+    ] {
+        let folder = folder_with(&format!(
+            "admin.bind = \"off\"\n\
+             [listeners.web]\nbind = \"127.0.0.1:0\"\nsocket = {{ {listener} }}\n\
+             [pools.app]\nendpoints = [\"3001\"]\nsocket = {{ {pool} }}\n"
+        ));
+        for (command, code) in [("run", 1), ("check", 2)] {
+            let output = output(&[command], folder.path());
+            assert_eq!(output.status.code(), Some(code), "{command} {part}");
+            let error = text(&output.stderr);
+            assert!(error.contains(part), "{command}: {error}");
+        }
+    }
+}
+
+#[test]
 fn check_shows_warnings_and_what_would_be_served() {
     let more = "endpoints = [\"3001\"]\n\
                 [pools.spare]\nendpoints = [\"3002\"]\n\

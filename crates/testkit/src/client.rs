@@ -82,9 +82,24 @@ impl Client {
         }
     }
 
+    /// Connects, sends `preface` as it is, and speaks TLS behind it.
+    #[track_caller]
+    pub fn connect_tls_behind(to: impl Into<Peer>, preface: &[u8], tls: &TlsClient) -> Self {
+        let peer = to.into();
+        match Self::open_tls(&peer, preface, tls) {
+            Ok(client) => client,
+            Err(error) => panic!("no TLS with {peer}: {error}"),
+        }
+    }
+
     /// Connects and speaks TLS, or says why not.
     pub fn try_connect_tls(to: &Peer, tls: &TlsClient) -> io::Result<Self> {
-        let socket = to.connect(TIMEOUT)?;
+        Self::open_tls(to, b"", tls)
+    }
+
+    fn open_tls(to: &Peer, preface: &[u8], tls: &TlsClient) -> io::Result<Self> {
+        let mut socket = to.connect(TIMEOUT)?;
+        socket.write_all(preface)?;
         socket.set_read_timeout(Some(TIMEOUT))?;
         let connection = tls.connect(&socket)?;
         let stream = StreamOwned::new(connection, socket);

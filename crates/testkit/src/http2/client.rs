@@ -1,7 +1,7 @@
 //! A client that keeps the rules of HTTP/2, on the `h2` crate.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -74,7 +74,17 @@ impl H2Client {
     #[track_caller]
     pub fn connect_with(to: impl Into<Peer>, windows: H2Windows) -> Self {
         let peer = to.into();
-        match Self::start(&peer, None, windows) {
+        match Self::start(&peer, b"", None, windows) {
+            Ok(client) => client,
+            Err(error) => panic!("no HTTP/2 with {peer}: {error}"),
+        }
+    }
+
+    /// Connects, sends `preface` as it is, and speaks HTTP/2 behind it.
+    #[track_caller]
+    pub fn connect_behind(to: impl Into<Peer>, preface: &[u8]) -> Self {
+        let peer = to.into();
+        match Self::start(&peer, preface, None, H2Windows::default()) {
             Ok(client) => client,
             Err(error) => panic!("no HTTP/2 with {peer}: {error}"),
         }
@@ -93,12 +103,18 @@ impl H2Client {
     /// As [`H2Client::connect_tls`], or says why not.
     pub fn try_connect_tls(to: &Peer, tls: &TlsClient) -> io::Result<Self> {
         let tls = tls.clone().offering(&["h2"]);
-        Self::start(to, Some(tls), H2Windows::default())
+        Self::start(to, b"", Some(tls), H2Windows::default())
     }
 
     /// A thread of its own drives the connection until it is over.
-    fn start(to: &Peer, tls: Option<TlsClient>, windows: H2Windows) -> io::Result<Self> {
-        let socket = to.connect(TIMEOUT)?;
+    fn start(
+        to: &Peer,
+        preface: &[u8],
+        tls: Option<TlsClient>,
+        windows: H2Windows,
+    ) -> io::Result<Self> {
+        let mut socket = to.connect(TIMEOUT)?;
+        socket.write_all(preface)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (ready, is_ready) = mpsc::channel();
         let (ended, over) = mpsc::channel();
