@@ -14,6 +14,7 @@ const TARGETS: &[&str] = &[
     "config",
     "cookie",
     "grpc",
+    "h2",
     "hpack",
     "orca",
     "proxy_header",

@@ -182,10 +182,15 @@ pub(crate) fn build_pointsman() -> Result<PathBuf> {
     if !status.success() {
         bail!("pointsman does not build");
     }
-    // This program lies in the same target folder, whichever that is.
+    Ok(target_folder()?.join("release/pointsman"))
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    // This program lies in it, whichever it is.
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("no target folder")?;
-    Ok(target.join("release/pointsman"))
+    Ok(target.to_owned())
 }
 
 /// Sends `signal` to `pid`.

@@ -23,40 +23,102 @@ pub(crate) struct Balancer {
     folder: TempDir,
 }
 
-impl Balancer {
-    /// Starts it before `endpoints`. `settings` are more lines for the pool.
-    pub(crate) fn start(lab: &Lab, endpoints: &[&Endpoint], settings: &str) -> Result<Self> {
+/// What a load balancer is to do: one listener, one pool, one route.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Where the pool's endpoints listen.
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// Lines for the listener.
+    pub(crate) listener: String,
+    /// Lines for the pool.
+    pub(crate) pool: String,
+    /// Whole tables.
+    pub(crate) more: String,
+}
+
+impl Plan {
+    /// These endpoints, and defaults.
+    pub(crate) fn to(endpoints: &[SocketAddr]) -> Self {
+        Self {
+            endpoints: endpoints.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a line to the listener.
+    pub(crate) fn listener(mut self, line: &str) -> Self {
+        self.listener += &format!("{line}\n");
+        self
+    }
+
+    /// Adds a line to the pool.
+    pub(crate) fn pool(mut self, line: &str) -> Self {
+        self.pool += &format!("{line}\n");
+        self
+    }
+
+    /// Adds tables.
+    pub(crate) fn more(mut self, tables: &str) -> Self {
+        self.more += tables;
+        self
+    }
+
+    /// Starts it and waits until all endpoints are in.
+    pub(crate) fn start(self, lab: &Lab) -> Result<Balancer> {
+        let mut balancer = self.start_unchecked(lab)?;
+        if !wait_until(START_PATIENCE, || balancer.are_all_in().unwrap_or(false)) {
+            bail!("the endpoints do not come up\n{}", balancer.log());
+        }
+        balancer.expect_running()?;
+        Ok(balancer)
+    }
+
+    /// Starts it, whatever endpoints are like.
+    pub(crate) fn start_unchecked(self, lab: &Lab) -> Result<Balancer> {
         let folder = tempfile::tempdir()?;
         let (address, admin) = (socket::free_address()?, socket::free_address()?);
-        let addresses: Vec<String> = endpoints
-            .iter()
-            .map(|endpoint| format!("\"{}\"", endpoint.address))
-            .collect();
+        let addresses = self.endpoints.iter();
+        let addresses: Vec<String> = addresses.map(|address| format!("\"{address}\"")).collect();
         let config = format!(
             "[admin]
 bind = \"{admin}\"
 
 [listeners.web]
 bind = \"{address}\"
+{}
 
 [pools.app]
 endpoints = [{}]
-{settings}
+{}
+
+{}
 
 [[routes]]
 pool = \"app\"
 ",
-            addresses.join(", ")
+            self.listener,
+            addresses.join(", "),
+            self.pool,
+            self.more,
         );
         let file = folder.path().join("pointsman.toml");
         fs::write(&file, config)?;
         let mut command = Command::new(&lab.tools.pointsman);
         command.args(["run", "--config"]).arg(file);
-        Self::start_command(command, address, admin, folder)
+        Balancer::start_command(command, address, admin, folder)
+    }
+}
+
+impl Balancer {
+    /// Starts it before `endpoints`. `settings` are more lines for the pool.
+    pub(crate) fn start(lab: &Lab, endpoints: &[&Endpoint], settings: &str) -> Result<Self> {
+        let addresses: Vec<SocketAddr> =
+            endpoints.iter().map(|endpoint| endpoint.address).collect();
+        Plan::to(&addresses).pool(settings).start(lab)
     }
 
     /// Starts `command`, which makes it listen on `address` and `admin`.
-    pub(crate) fn start_command(
+    fn start_command(
         mut command: Command,
         address: SocketAddr,
         admin: SocketAddr,
@@ -74,18 +136,28 @@ pool = \"app\"
             admin,
             folder,
         };
-        if !wait_until(START_PATIENCE, || balancer.are_all_in().unwrap_or(false)) {
-            bail!("the endpoints do not come up\n{}", balancer.log());
+        if !wait_until(START_PATIENCE, || balancer.endpoints().is_ok()) {
+            bail!("it does not start\n{}", balancer.log());
         }
-        if let Some(status) = balancer.program.child().try_wait()? {
-            bail!("it ended: {status}\n{}", balancer.log());
-        }
+        balancer.expect_running()?;
         Ok(balancer)
+    }
+
+    fn expect_running(&mut self) -> Result<()> {
+        if let Some(status) = self.program.child().try_wait()? {
+            bail!("it ended: {status}\n{}", self.log());
+        }
+        Ok(())
     }
 
     /// True if `endpoint` gets traffic: it is up and not ejected.
     pub(crate) fn is_in(&self, endpoint: &Endpoint) -> Result<bool> {
-        let address = endpoint.address.to_string();
+        self.is_address_in(endpoint.address)
+    }
+
+    /// True if the endpoint at `address` gets traffic.
+    pub(crate) fn is_address_in(&self, address: SocketAddr) -> Result<bool> {
+        let address = address.to_string();
         let endpoints = self.endpoints()?;
         let status = endpoints
             .iter()

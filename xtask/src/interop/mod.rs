@@ -4,15 +4,26 @@
 //! load balancer, breaks something where that is the point, and fails with a sentence. Everything
 //! listens on free ports of 127.0.0.1 and ends with its scenario.
 //!
-//! Read `scenarios` first, `failover` for the harder half, then the parts they are made of:
-//! `tools` (what must be installed), `endpoint`, `balancer`, `recorder`.
+//! Read `scenarios` first, `failover` for the harder half, then what is spoken: `http2`, `tls`,
+//! `grpc`, `websocket`, `proxied`, `browser`. The parts they are made of: `tools` (what must be
+//! installed) and `python` (what of that comes from PyPI), `endpoint` and `peer`, `balancer`,
+//! `client`, `recorder`.
 
 mod balancer;
+mod browser;
+mod client;
 mod endpoint;
 mod failover;
+mod grpc;
+mod http2;
+mod peer;
+mod proxied;
+mod python;
 mod recorder;
 mod scenarios;
+mod tls;
 mod tools;
+mod websocket;
 
 use std::time::Instant;
 
@@ -60,6 +71,30 @@ const SCENARIOS: &[Scenario] = scenarios![
     failover::no_post_is_executed_twice_when_an_endpoint_is_killed needs [],
     failover::a_frozen_endpoint_costs_its_time_out_and_is_taken_out needs ["nginx"],
     failover::a_frozen_endpoint_costs_its_time_out_and_is_relieved needs ["nginx"],
+    http2::curl_speaks_every_version_to_one_server needs ["curl", "nginx"],
+    http2::curl_carries_16_mib_both_ways_over_http_2 needs ["curl", "nginx"],
+    http2::curl_has_a_hundred_transfers_on_one_connection needs ["curl", "nginx"],
+    http2::nghttp_gets_and_posts needs ["nghttp", "nginx"],
+    http2::h2load_sees_no_error_on_a_hundred_streams needs ["h2load", "nginx"],
+    http2::h2load_sees_no_error_before_http_2_servers needs ["h2load", "nginx", "haproxy"],
+    tls::openssl_gets_the_versions_that_the_policy_allows needs ["openssl", "nginx"],
+    tls::openssl_gets_the_certificate_of_the_name_it_asks_for needs ["openssl", "nginx"],
+    tls::openssl_resumes_sessions needs ["openssl", "nginx"],
+    tls::openssl_and_curl_show_certificates_of_clients needs ["openssl", "curl", "nginx"],
+    tls::openssl_sees_a_new_certificate_and_no_failed_handshake needs ["openssl", "nginx"],
+    tls::only_verified_servers_get_requests needs ["curl", "nginx"],
+    tls::plain_http_is_redirected_to_https needs ["curl", "nginx"],
+    proxied::curl_and_haproxy_before_us_say_who_the_client_is needs ["curl", "haproxy", "nginx"],
+    proxied::nginx_before_us_says_who_the_client_is needs ["curl", "nginx"],
+    proxied::nginx_and_haproxy_behind_us_read_our_proxy_headers needs ["curl", "haproxy", "nginx"],
+    proxied::what_is_no_proxy_is_not_believed needs ["curl", "nginx"],
+    grpc::grpc_calls_of_all_kinds_pass needs ["grpcio"],
+    grpc::grpc_calls_of_one_connection_go_to_all_servers needs ["grpcio"],
+    grpc::grpc_deadlines_and_cancellation_reach_the_server needs ["grpcio"],
+    grpc::grpc_health_checks_decide_who_gets_calls needs ["grpcio"],
+    grpc::grpc_clients_are_told_that_no_server_is_there needs ["grpcio"],
+    websocket::autobahn_finds_no_difference_to_a_direct_connection needs ["wstest", "grpcio"],
+    browser::chromium_gets_a_page_and_a_websocket_over_http_2 needs ["chromium", "nginx", "grpcio"],
 ];
 
 /// Runs all scenarios, or those whose name contains a word that was given.
@@ -113,9 +148,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
 const HELP: &str = "\
 cargo xtask interop [--allow-missing] [WORD ...]
 
-Runs the release build between real clients (curl, wrk) and real servers (python3, nginx), kills
-and freezes them, and prints ok or FAIL for each scenario. With words, only the scenarios whose
+Runs the release build between real clients (curl, wrk, nghttp, h2load, openssl, grpcio, Autobahn,
+chromium) and real servers (python3, nginx, haproxy, grpcio, websockets), kills and freezes them,
+and prints ok or FAIL for each scenario. With words, only the scenarios whose
 name contains one of them. A program that is missing is an error; with --allow-missing the
-scenarios that need it are skipped. For example:
+scenarios that need it are skipped. grpcio, websockets and Autobahn come from PyPI, into the target
+folder. Python 2.7, which Autobahn needs, and chromium may always be missing. For example:
 
     cargo xtask interop killed";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use super::Lab;
 use super::balancer::Balancer;
+use super::client::curl;
 use super::endpoint::{Endpoint, Server};
 use crate::http;
 use crate::process::wait_until;
@@ -167,17 +168,4 @@ fn drain(lab: &Lab, signal: Signal) -> Result<()> {
     let status = status.context("it still runs 5 s after its last request")?;
     ensure!(status.success(), "it ended with {status}");
     Ok(())
-}
-
-/// What curl prints.
-fn curl(lab: &Lab, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(lab.tools.path("curl")?)
-        .args(["--silent", "--show-error", "--max-time", "60"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()?;
-    if !output.status.success() {
-        bail!("curl: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }

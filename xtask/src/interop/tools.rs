@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::python;
 use crate::process;
 
 /// What is installed.
@@ -16,10 +17,18 @@ pub(crate) struct Tools {
 /// Each program and the Debian package that has it.
 const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("h2load", "nghttp2-client"),
+    ("haproxy", "haproxy"),
+    ("nghttp", "nghttp2-client"),
     ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
     ("python3", "python3"),
     ("wrk", "wrk"),
 ];
+
+/// Programs that not every machine can have, or has room for: scenarios that need them are
+/// skipped without.
+const OPTIONAL: &[&str] = &["chromium"];
 
 impl Tools {
     /// Finds all programs and builds ours. One that is missing is an error unless `may_miss`.
@@ -31,6 +40,18 @@ impl Tools {
                 None if may_miss => {}
                 None => bail!("{program} is not installed (Debian: apt-get install {package})"),
             }
+        }
+        for program in OPTIONAL {
+            found.extend(process::find(program).map(|path| (*program, path)));
+        }
+        match python::prepare() {
+            Ok(path) => found.push(("grpcio", path)),
+            Err(_) if may_miss => {}
+            Err(error) => return Err(error.context("installing grpcio and websockets from PyPI")),
+        }
+        // Without Python 2.7 there is no Autobahn.
+        if let Ok(command) = python::wstest() {
+            found.push(("wstest", command.get_program().into()));
         }
         Ok(Self {
             pointsman: process::build_pointsman()?,
