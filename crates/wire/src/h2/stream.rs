@@ -107,20 +107,18 @@ impl Stream {
         is_polite && self.receive == Receive::Done
     }
 
-    /// Counts content against what the head promised.
-    pub(super) fn count_content(&mut self, bytes: usize) -> Result<(), LengthMismatch> {
+    /// Counts content against what the head promised, which must be there whole at the end.
+    pub(super) fn count_content(
+        &mut self,
+        bytes: usize,
+        is_end: bool,
+    ) -> Result<(), LengthMismatch> {
         if let Some(left) = &mut self.content_left {
             *left = left.checked_sub(bytes as u64).ok_or(LengthMismatch)?;
+            if is_end && *left > 0 {
+                return Err(LengthMismatch);
+            }
         }
-        Ok(())
-    }
-
-    /// The peer has ended the stream.
-    pub(super) fn receive_end(&mut self) -> Result<(), LengthMismatch> {
-        if self.content_left.is_some_and(|left| left > 0) {
-            return Err(LengthMismatch);
-        }
-        self.receive = Receive::Done;
         Ok(())
     }
 }

@@ -45,9 +45,7 @@ impl Connection {
         };
         stream.content.push(bytes);
         if is_end {
-            if stream.receive_end().is_err() {
-                return self.fail_stream(key, ErrorCode::ProtocolError);
-            }
+            stream.receive = Receive::Done;
             self.streams.settle(key);
         }
         Ok((is_end || !bytes.is_empty()).then_some(Event::Body(key)))

@@ -255,9 +255,10 @@ impl Connection {
             return Err(COMPRESSION_ERROR);
         }
         // Trailers end the stream; a head in the middle of it is no message (§8.1).
-        if read.is_err() || !self.block.is_end || stream.receive_end().is_err() {
+        if read.is_err() || !self.block.is_end || stream.count_content(0, true).is_err() {
             return self.fail_stream(key, ErrorCode::ProtocolError);
         }
+        stream.receive = Receive::Done;
         self.streams.settle(key);
         Ok(Some(Event::Body(key)))
     }

@@ -204,18 +204,19 @@ impl Connection {
         }
         let content = self.intake.left;
         let around = frame.length - content;
-        if !frame.has(flag::END_STREAM) {
+        let is_end = frame.has(flag::END_STREAM);
+        if !is_end {
             self.guard.receive_data(content)?;
         }
         self.consume(around);
         let Some((key, stream)) = self.sink() else {
             return Ok(None);
         };
-        if stream.count_content(content).is_err() {
+        if stream.count_content(content, is_end).is_err() {
             return self.fail_stream(key, ErrorCode::ProtocolError);
         }
         if let Some(bytes) = stream.receive_window.consume(around)
-            && !frame.has(flag::END_STREAM)
+            && !is_end
         {
             self.push_window_update(key.id, bytes);
         }
