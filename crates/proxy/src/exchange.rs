@@ -322,9 +322,10 @@ impl Exchange<'_> {
         if on.statuses.contains(&self.response.status.code()) {
             return Retryable::IfIdempotent;
         }
-        let has_no_content = self.response.body_length == BodyLength::Empty;
-        let call = self.record.call.as_ref().filter(|_| has_no_content);
-        match call.and_then(|_| grpc::code_in_head(self.response)) {
+        if self.record.call.is_none() || grpc::has_content(self.response) {
+            return Retryable::No;
+        }
+        match grpc::code_in_head(self.response) {
             Some(code) if on.grpc & 1 << code.number() != 0 => Retryable::AsTold,
             _ => Retryable::No,
         }
@@ -472,13 +473,13 @@ impl Exchange<'_> {
             ..
         } = self;
         let call = record.call.as_ref();
-        let (content_type, translation) = call
-            .and_then(|call| call.translate_response(response))
-            .unzip();
+        let translated = call.and_then(|call| call.translate_response(response));
+        let (content_type, translation) = translated.unzip();
+        let translation = translation.filter(|_| grpc::has_content(response));
         let length = match translation {
             // It gets longer on its way.
-            Some(_) if response.body_length != BodyLength::Empty => BodyLength::UntilEnd,
-            _ => response.body_length,
+            Some(_) => BodyLength::UntilEnd,
+            None => response.body_length,
         };
         let framing = ResponseFraming::new(length, request.version);
         // An answer that came before the request was read: what follows in the connection is not
@@ -489,13 +490,12 @@ impl Exchange<'_> {
             && !worker.is_draining();
         let arriving = arriving(response.body_length, &upstream.channel);
         down.begin(arriving, framing.writer);
-        if let Some(translation) = translation
-            && length != BodyLength::Empty
-        {
+        if let Some(translation) = translation {
             down.translate(translation);
         }
         let extras = ResponseExtras {
             framing,
+            method: request.method,
             version: request.version,
             keep_alive,
             request_id: record.request_id.as_bytes(),

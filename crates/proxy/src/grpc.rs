@@ -9,7 +9,7 @@
 use std::time::{Instant, SystemTime};
 
 use balance::{Pool, load_report};
-use message::{FieldName, Method, RequestHead, ResponseHead};
+use message::{BodyLength, FieldName, Method, RequestHead, ResponseHead};
 use wire::grpc::{
     Code, Kind, WebRequest, WebResponse, find_field, parse_timeout, write_status_message,
 };
@@ -195,6 +195,14 @@ pub(crate) fn code_in_head(response: &ResponseHead) -> Option<Code> {
         .map(|field| Code::from_field(response.text(field.value)))
 }
 
+/// True if something follows the head of a response.
+pub(crate) fn has_content(response: &ResponseHead) -> bool {
+    !matches!(
+        response.body_length,
+        BodyLength::Empty | BodyLength::Exact(0)
+    )
+}
+
 /// What the end of a call says about its endpoint.
 ///
 /// How long a call may take is the client's word, and whoever says "a millisecond" must not get
@@ -261,5 +269,67 @@ pub(crate) fn heed(pool: &Pool, endpoint: usize, lines: &[u8], now: Instant) {
     let metrics = text.or_else(binary);
     if let Some(report) = load_report(metrics.as_deref(), None, None) {
         pool.report_load_of_response(endpoint, &report, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wire::h1::{Limits, RequestReader};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        head_bytes: 4096,
+        fields: 20,
+        line_bytes: 1024,
+    };
+
+    fn request(method: &str, fields: &str) -> RequestHead {
+        let text = format!("{method} /s/M HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let mut head = RequestHead::default();
+        let read = RequestReader::default().receive(text.as_bytes(), &LIMITS, &mut head);
+        assert_eq!(read, Ok(Some(text.len())));
+        head
+    }
+
+    #[test]
+    fn a_call_is_a_post_with_a_content_type_of_grpc() {
+        let now = Instant::now();
+        for (method, fields, is_call) in [
+            ("POST", "content-type: application/grpc\r\n", true),
+            ("POST", "Content-Type: application/grpc-web-text\r\n", true),
+            ("POST", "content-type: application/json\r\n", false),
+            ("POST", "", false),
+            ("GET", "content-type: application/grpc\r\n", false),
+        ] {
+            let head = request(method, fields);
+            assert_eq!(Call::of(&head, now).is_some(), is_call, "{method} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_late_when_its_time_is_over() {
+        let now = Instant::now();
+        let call = |timeout: &str| {
+            let fields = format!("content-type: application/grpc\r\ngrpc-timeout: {timeout}\r\n");
+            Call::of(&request("POST", &fields), now).expect("it is one")
+        };
+        let second = Duration::from_secs(1);
+        assert!(!call("1S").is_late(now + second / 2));
+        assert!(call("1S").is_late(now + second));
+        assert!(call("0S").is_late(now));
+        assert!(!call("never").is_late(now + second * 1000));
+        let (late, failure) = (now + second, Failure::QueueTimeout);
+        assert_eq!(call("1S").code_of(failure, late), Code::DeadlineExceeded);
+        assert_eq!(call("2S").code_of(failure, late), Code::Unavailable);
+    }
+
+    #[test]
+    fn words_of_codes_stand_at_their_numbers() {
+        for code in Code::ALL {
+            assert_eq!(GRPC_CODES[usize::from(code.number())], code.as_str());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use config::ClientCertificateHeaders;
 use message::{
-    BodyLength, Field, FieldName, RequestHead, ResponseHead, Status, Version, cookies,
+    BodyLength, Field, FieldName, Method, RequestHead, ResponseHead, Status, Version, cookies,
     write_cookies_without,
 };
 use net::ClientCertificate;
@@ -286,6 +286,8 @@ impl ResponseFraming {
 /// What the client is told beside the endpoint's own words.
 pub(crate) struct ResponseExtras<'a> {
     pub(crate) framing: ResponseFraming,
+    /// What was asked.
+    pub(crate) method: Method,
     /// The client's version.
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
@@ -309,6 +311,9 @@ pub(crate) fn write_response_head(
     write_endpoint_fields(head, extras.content_type, out);
     if extras.framing.writer == BodyWriter::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if ends_silently(head, extras) {
+        out.extend_from_slice(b"Content-Length: 0\r\n");
     }
     write_field("X-Request-Id", extras.request_id, out);
     if extras.is_fail_open {
@@ -335,6 +340,17 @@ pub(crate) fn write_response_head(
         (true, Version::Http11 | Version::Http2) => {}
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// True for a response whose stream ended with its head, without a word about its length: a client
+/// that speaks HTTP/1 would wait for content.
+fn ends_silently(head: &ResponseHead, extras: &ResponseExtras<'_>) -> bool {
+    let may_have_content = extras.method != Method::Head
+        && !matches!(head.status, Status::NO_CONTENT | Status::NOT_MODIFIED);
+    head.body_length == BodyLength::Empty
+        && may_have_content
+        && extras.version != Version::Http2
+        && head.field(FieldName::ContentLength).is_none()
 }
 
 /// Writes the head of an interim response (1xx).
@@ -375,7 +391,11 @@ fn write_endpoint_fields(head: &ResponseHead, content_type: Option<&[u8]>, out: 
         !field.hop_by_hop
             && match field.id {
                 FieldName::XRequestId => false,
-                FieldName::ContentLength => !forbids_length && content_type.is_none(),
+                FieldName::ContentLength if forbids_length => false,
+                // What is written in another form is longer, but for nothing at all.
+                FieldName::ContentLength => {
+                    content_type.is_none() || head.body_length == BodyLength::Exact(0)
+                }
                 FieldName::Other => {
                     content_type.is_none() || !key::is_named(field, &head.bytes, "content-type")
                 }

@@ -12,6 +12,7 @@ mod desync;
 mod endpoint_faults;
 mod failover;
 mod forwarding;
+mod grpc;
 mod h2;
 mod h2_attacks;
 mod harness;

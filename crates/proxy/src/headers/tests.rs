@@ -66,6 +66,7 @@ fn lines_with(head: &RequestHead, from: &Sender, more: &More<'_>) -> Vec<String>
         certificate_fields: more.certificate_fields,
         certificate: more.certificate,
         websocket_key: more.websocket_key,
+        content_type: None,
     };
     let mut out = Vec::new();
     write_request_head(head, &extras, &mut out);
@@ -259,12 +260,14 @@ fn clients_by_tls_are_told_to_come_so_again_unless_the_endpoint_says_more() {
         assert_eq!(read, Ok(Some(text.len())));
         let extras = ResponseExtras {
             framing: ResponseFraming::new(head.body_length, Version::Http11),
+            method: Method::Get,
             version: Version::Http11,
             keep_alive: true,
             request_id: b"id",
             is_fail_open: false,
             set_cookie: None,
             hsts_seconds,
+            content_type: None,
         };
         let mut out = Vec::new();
         write_response_head(&head, &extras, &mut out);
