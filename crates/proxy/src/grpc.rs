@@ -231,9 +231,6 @@ pub(crate) fn outcome_of(code: Code) -> Outcome {
 /// to retry do so there.
 fn code_of(failure: Failure) -> Code {
     match failure {
-        Failure::BadRequest(BadMessage::FieldsTooLarge | BadMessage::LineTooLong) => {
-            Code::ResourceExhausted
-        }
         Failure::RouteNotFound | Failure::MethodNotAllowed | Failure::Misdirected => {
             Code::Unimplemented
         }

@@ -20,14 +20,14 @@ fn h2c() -> Transport {
 /// TLS with endpoints that `pki` has certified as `name`.
 fn tls(pki: &Pki, name: Option<&str>, http2: bool) -> Transport {
     let settings = TlsClientSettings {
-        ca: Some(std::fs::read(pki.ca()).unwrap()),
+        ca: Some(std::fs::read(pki.ca()).expect("it is there")),
         http2,
         http1: !http2,
         ..TlsClientSettings::default()
     };
     Transport {
         tls: Some(EndpointTls {
-            client: Arc::new(TlsClient::new(&settings).unwrap()),
+            client: Arc::new(TlsClient::new(&settings).expect("they fit")),
             name: name.map(Into::into),
         }),
         http2,

@@ -227,6 +227,20 @@ fn a_deadline_that_passes_ends_the_call_on_both_sides() {
 }
 
 #[test]
+fn a_deadline_passes_in_the_queue_too() {
+    let endpoint = server(|_| Reply::hang());
+    let proxy = Setup::to_tables(&[(&endpoint, "max_requests = 1")])
+        .listener("h2c = true")
+        .pool("protocol = \"h2\"")
+        .start();
+    let client = H2Client::connect(proxy.peer());
+    let _first = client.send(&call(), frame("question").as_bytes());
+    proxy.wait_for_in_flight(1);
+    let response = unary(&client, &call().field("grpc-timeout", "150m"));
+    assert_failed(&response, "4", "connection_limit_reached");
+}
+
+#[test]
 fn a_deadline_within_a_stream_ends_it_too() {
     let endpoint = server(|_| messages(&["one"], "0").then(Step::Hang));
     let proxy = setup(&[&endpoint]).start();
@@ -381,7 +395,7 @@ fn web_call(client: &mut Client, content_type: &str, content: &str) -> Response 
 
 /// The frame with the trailers at the end of a gRPC-Web response.
 fn trailers_frame(lines: &str) -> Vec<u8> {
-    let mut frame = vec![0x80, 0, 0, 0, u8::try_from(lines.len()).unwrap()];
+    let mut frame = vec![0x80, 0, 0, 0, lines.len() as u8];
     frame.extend_from_slice(lines.as_bytes());
     frame
 }
