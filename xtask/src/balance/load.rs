@@ -158,6 +158,7 @@ impl Load {
                 request: Vec::new(),
                 answer_bytes: 0,
                 closes: false,
+                tls: None,
             },
             target,
         });

@@ -39,6 +39,7 @@ pub(super) fn measure(
         folder: folder.path(),
         listen: socket::free_address()?,
         endpoints: &endpoints,
+        secure: None,
         once: false,
         ready_path: "/0",
     };

@@ -8,9 +8,11 @@ use std::{fs, mem};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde::Serialize;
+use testkit::Leaf;
 
-use super::peer::{FLOOR, Peer, Setup};
-use super::scenario::{Figure, Scenario};
+use super::h2load;
+use super::peer::{FLOOR, Peer, Secure, Setup};
+use super::scenario::{Figure, Protocol, Scenario};
 use crate::process::{self, Program};
 use crate::role::Role;
 use crate::socket;
@@ -44,14 +46,25 @@ pub(crate) struct Run {
     pub(crate) flags: Vec<String>,
 }
 
-/// Measures `peer` once.
-pub(crate) fn measure(scenario: &Scenario, peer: &Peer, cpus: Cpus, seconds: f64) -> Result<Run> {
+/// Measures `peer` once, which shows `leaf` to clients that come by TLS.
+pub(crate) fn measure(
+    scenario: &Scenario,
+    peer: &Peer,
+    leaf: &Leaf,
+    cpus: Cpus,
+    seconds: f64,
+) -> Result<Run> {
     let folder = tempfile::tempdir()?;
     let mut traffic = Role::start(&["traffic"], cpus.traffic)?;
     let endpoints = traffic.addresses()?;
+    let secure = scenario
+        .is_secure()
+        .then(socket::free_address)
+        .transpose()?;
     let setup = Setup {
         folder: folder.path(),
         listen: socket::free_address()?,
+        secure: secure.map(|listen| Secure { listen, leaf }),
         endpoints: &endpoints,
         once: matches!(scenario.pace, Pace::OncePerConnection { .. }),
         ready_path: scenario.path,
@@ -59,7 +72,8 @@ pub(crate) fn measure(scenario: &Scenario, peer: &Peer, cpus: Cpus, seconds: f64
     let program = peer.start(&setup, cpus.balancer)?;
     let is_floor = peer.kind.name == FLOOR;
     let plan = Plan {
-        target: setup.listen,
+        target: secure.unwrap_or(setup.listen),
+        is_secure: scenario.is_secure(),
         path: scenario.path.to_owned(),
         answer_bytes: scenario.answer_bytes,
         body_bytes: scenario.body_bytes,
@@ -80,7 +94,11 @@ pub(crate) fn measure(scenario: &Scenario, peer: &Peer, cpus: Cpus, seconds: f64
         Figure::SystemCalls => Some(Trace::start(&plan.watch, folder.path())?),
         _ => None,
     };
-    let outcome: Outcome = traffic.ask(&plan)?;
+    let outcome: Outcome = match scenario.protocol {
+        Protocol::Http1 | Protocol::Tls => traffic.ask(&plan)?,
+        // The endpoints serve until they are told otherwise.
+        Protocol::Http2 { streams } => h2load::press(&plan, streams, cpus.traffic)?,
+    };
     let mut run = Run::new(&outcome);
     if let Some(trace) = trace {
         run.system_calls_per_request =

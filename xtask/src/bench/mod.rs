@@ -4,8 +4,9 @@
 //! endpoints are on another. Rounds are interleaved and each begins with another peer, so that a
 //! slow minute of the machine does not fall on one of them. See `docs/benchmark.md`.
 //!
-//! Read `scenario` (what is measured), `peer` (of whom), `measure` (one run), `report`.
+//! Read `scenario` (what is measured), `peer` (of whom), `measure` (one run) with `h2load`, `report`.
 
+mod h2load;
 mod measure;
 pub(crate) mod peer;
 pub(crate) mod report;
@@ -15,12 +16,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use testkit::Pki;
 
 use crate::process;
 pub(crate) use measure::Cpus;
 use peer::{PEERS, Peer};
 use report::Report;
-use scenario::{SCENARIOS, Scenario};
+use scenario::{Protocol, SCENARIOS, Scenario};
 
 /// What the command line asked for.
 struct Options {
@@ -42,13 +44,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     }
     let options = Options::parse(arguments)?;
     let cpus = prepare()?;
+    let pki = Pki::new();
+    let leaf = pki.server(&["localhost"]);
     let mut report = Report::new(&options.peers, options.rounds, options.seconds);
     for scenario in &options.scenarios {
+        if matches!(scenario.protocol, Protocol::Http2 { .. }) && !h2load::is_installed() {
+            eprintln!("{} is left out: {}", scenario.name, h2load::MISSING);
+            continue;
+        }
+        let can = |peer: &&Peer| !scenario.is_secure() || peer.kind.speaks_tls();
+        let peers: Vec<&Peer> = options.peers.iter().filter(can).collect();
         let rounds = options.rounds.min(scenario.rounds_max());
         for round in 0..rounds {
-            for turn in 0..options.peers.len() {
-                let peer = &options.peers[(round + turn) % options.peers.len()];
-                let run = measure::measure(scenario, peer, cpus, options.seconds)
+            for turn in 0..peers.len() {
+                let peer = peers[(round + turn) % peers.len()];
+                let run = measure::measure(scenario, peer, &leaf, cpus, options.seconds)
                     .with_context(|| format!("{} with {}", scenario.name, peer.kind.name))?;
                 eprintln!(
                     "{} round {}: {} {}",

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use testkit::Leaf;
 
 use crate::http;
 use crate::nginx;
@@ -41,12 +42,20 @@ pub(crate) struct Setup<'a> {
     pub(crate) folder: &'a Path,
     /// Where to listen.
     pub(crate) listen: SocketAddr,
+    /// Where to listen for TLS too, with HTTP/1.1 and HTTP/2.
+    pub(crate) secure: Option<Secure<'a>>,
     /// Where to forward to.
     pub(crate) endpoints: &'a [SocketAddr],
     /// True if clients make one request per connection, which only the relay must know.
     pub(crate) once: bool,
     /// An endpoint answers this path with 200.
     pub(crate) ready_path: &'a str,
+}
+
+/// An address for TLS, and what is shown there.
+pub(crate) struct Secure<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) leaf: &'a Leaf,
 }
 
 /// The relay's name: the floor that the others are compared to.
@@ -87,6 +96,11 @@ pub(crate) const PEERS: &[PeerKind] = &[
 impl PeerKind {
     /// True if it can choose among endpoints.
     pub(crate) fn has_policies(&self) -> bool {
+        self.name != FLOOR
+    }
+
+    /// True if clients may come by TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
         self.name != FLOOR
     }
 
@@ -148,6 +162,14 @@ fn pointsman(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command>
         "" => String::new(),
         name => format!("policy = \"{name}\"\n"),
     };
+    let secure = match &setup.secure {
+        None => String::new(),
+        Some(secure) => format!(
+            "\n[listeners.secure]\nbind = \"{}\"\ntls = {}\n",
+            secure.listen,
+            secure.leaf.toml()
+        ),
+    };
     let config = format!(
         r#"workers = 1
 
@@ -159,7 +181,7 @@ sink = "off"
 
 [listeners.web]
 bind = "{listen}"
-
+{secure}
 [pools.app]
 {policy}endpoints = [{endpoints}]
 
@@ -194,6 +216,14 @@ fn haproxy(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
         number += 1;
         format!("    server endpoint{number} {address}\n")
     });
+    let secure = match &setup.secure {
+        None => String::new(),
+        Some(secure) => format!(
+            "    bind {} ssl crt {} alpn h2,http/1.1\n",
+            secure.listen,
+            write(setup, "both.pem", &chain_and_key(secure.leaf)?)?.display()
+        ),
+    };
     let config = format!(
         "global
     nbthread 1
@@ -201,7 +231,7 @@ fn haproxy(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
 listen web
     mode http
     bind {listen}
-    timeout connect 5s
+{secure}    timeout connect 5s
     timeout client 5m
     timeout server 5m
     balance {policy}
@@ -223,6 +253,19 @@ fn nginx(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
         "" => String::new(),
         name => format!("        {name};\n"),
     };
+    let secure = match &setup.secure {
+        None => String::new(),
+        // Older ones do not speak TLS 1.3 unless told to.
+        Some(Secure { listen, leaf }) => format!(
+            "        listen {listen} ssl http2;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate {};
+        ssl_certificate_key {};
+",
+            leaf.cert().display(),
+            leaf.key().display()
+        ),
+    };
     let config = format!(
         "{outside}http {{
 {inside}    access_log off;
@@ -234,7 +277,7 @@ fn nginx(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
     }}
     server {{
         listen {listen};
-        location / {{
+{secure}        location / {{
             proxy_pass http://app;
             proxy_http_version 1.1;
             proxy_max_temp_file_size 0;
@@ -259,6 +302,11 @@ fn nginx(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
 
 fn join(endpoints: &[SocketAddr], line: impl FnMut(&SocketAddr) -> String) -> String {
     endpoints.iter().map(line).collect()
+}
+
+/// One PEM file for both, as HAProxy wants it.
+fn chain_and_key(leaf: &Leaf) -> Result<String> {
+    Ok(fs::read_to_string(leaf.cert())? + &fs::read_to_string(leaf.key())?)
 }
 
 fn write(setup: &Setup<'_>, name: &str, text: &str) -> Result<PathBuf> {

@@ -47,24 +47,26 @@ impl Report {
     pub(crate) fn table(&self, scenario: &Scenario) -> String {
         let main = |run: &Run| run.main_figure(scenario.figure);
         let columns = columns(scenario.figure);
+        let took_part = |peer: &&&str| !self.runs_of(scenario, peer).is_empty();
+        let peers: Vec<&str> = self.peers.iter().filter(took_part).copied().collect();
         let mut text = format!("### `{}`: {}\n\n| peer |", scenario.name, scenario.title);
         for (title, _) in columns {
             text += &format!(" {title} |");
         }
-        for peer in &self.peers {
-            let name = if *peer == FLOOR { "floor" } else { peer };
+        for &peer in &peers {
+            let name = if peer == FLOOR { "floor" } else { peer };
             text += &format!(" × {name} |");
         }
         text += " spread | notes |\n|---|";
-        text += &"--:|".repeat(columns.len() + self.peers.len() + 1);
+        text += &"--:|".repeat(columns.len() + peers.len() + 1);
         text += "---|\n";
-        for peer in &self.peers {
+        for &peer in &peers {
             let runs = self.runs_of(scenario, peer);
             text += &format!("| {peer} |");
             for (_, figure) in columns {
                 text += &format!(" {} |", number(median_of(&runs, figure)));
             }
-            for other in &self.peers {
+            for &other in &peers {
                 let others = median_of(&self.runs_of(scenario, other), &main);
                 text += &format!(" {:.2} |", median_of(&runs, &main) / others);
             }

@@ -8,12 +8,25 @@ use crate::traffic::Pace;
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
+    pub(crate) protocol: Protocol,
     pub(crate) path: &'static str,
     pub(crate) answer_bytes: u64,
     pub(crate) body_bytes: usize,
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
     pub(crate) figure: Figure,
+}
+
+/// What clients speak. Endpoints are spoken to in HTTP/1.1.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// HTTP/1.1 by TLS.
+    Tls,
+    /// HTTP/2 by TLS, from h2load with this many requests at once on each connection.
+    Http2 {
+        streams: usize,
+    },
 }
 
 /// The figure that a scenario is about.
@@ -56,6 +69,28 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..SMALL
     },
     Scenario {
+        name: "tls_1k",
+        title: "1 KiB answers by TLS 1.3, keep-alive, 64 connections",
+        protocol: Protocol::Tls,
+        ..SMALL
+    },
+    Scenario {
+        name: "tls_hs",
+        title: "1 KiB answers, a new connection and a full handshake (TLS 1.3, ECDSA P-256) for each request, 64 at a time",
+        protocol: Protocol::Tls,
+        pace: Pace::OncePerConnection {
+            ask_for_close: true,
+        },
+        ..SMALL
+    },
+    Scenario {
+        name: "h2_1k",
+        title: "1 KiB answers by HTTP/2 over TLS 1.3, 8 connections with 32 requests at once each",
+        protocol: Protocol::Http2 { streams: 32 },
+        connections: 8,
+        ..SMALL
+    },
+    Scenario {
         name: "lat_12k",
         title: "latency at 12,000 requests a second, open loop, 1 KiB answers, 64 connections",
         pace: Pace::Open {
@@ -73,6 +108,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..SMALL
     },
     Scenario {
+        name: "idle_tls",
+        title: "the same by TLS 1.3",
+        protocol: Protocol::Tls,
+        connections: 5000,
+        pace: Pace::Idle,
+        figure: Figure::Memory,
+        ..SMALL
+    },
+    Scenario {
         name: "sys_1k",
         title: "system calls per request (strace), 1 KiB answers, keep-alive, 64 connections",
         figure: Figure::SystemCalls,
@@ -83,6 +127,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const SMALL: Scenario = Scenario {
     name: "h1_1k",
     title: "1 KiB answers, keep-alive, 64 connections",
+    protocol: Protocol::Http1,
     path: "/1k",
     answer_bytes: 1024,
     body_bytes: 0,
@@ -92,6 +137,11 @@ const SMALL: Scenario = Scenario {
 };
 
 impl Scenario {
+    /// True if clients speak TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.protocol != Protocol::Http1
+    }
+
     /// Rounds beyond which nothing more is learned: counts and sizes have hardly any noise.
     pub(crate) fn rounds_max(&self) -> usize {
         match self.figure {

@@ -60,7 +60,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["net", "proxy"]),
     ("axum", &["control", "pointsman"]),
     ("rcgen", &["net", "testkit"]),
-    ("rustls", &["net", "testkit"]),
+    ("rustls", &["net", "testkit", "xtask"]),
     (
         "tokio",
         &["control", "net", "pointsman", "proxy", "testkit"],

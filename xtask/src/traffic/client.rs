@@ -1,11 +1,14 @@
 //! One connection that sends requests and checks the answers.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 use memchr::memmem;
+use rustls::ClientConfig;
 
 use super::endpoint::content_length;
+use super::tls::Session;
 use crate::socket::{self, Interest, Poller, Transfer};
 
 /// ```text
@@ -46,11 +49,15 @@ pub(crate) struct Exchange {
     pub(crate) answer_bytes: u64,
     /// True if the peer closes after the answer.
     pub(crate) closes: bool,
+    /// What TLS handshakes offer; `None` without TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 pub(crate) struct Client {
     token: u64,
     stream: Option<TcpStream>,
+    /// With TLS: the session on the stream.
+    session: Option<Session>,
     state: State,
     /// True while the socket waits to be writable.
     is_blocked: bool,
@@ -65,6 +72,7 @@ impl Client {
         Self {
             token,
             stream: None,
+            session: None,
             state: State::Closed,
             is_blocked: false,
             head: Vec::new(),
@@ -98,9 +106,10 @@ impl Client {
         }
     }
 
-    fn dial(&self, exchange: &Exchange, poller: &Poller) -> std::io::Result<TcpStream> {
+    fn dial(&mut self, exchange: &Exchange, poller: &Poller) -> std::io::Result<TcpStream> {
         let stream = socket::dial(exchange.target)?;
         poller.add(&stream, self.token, Interest::Read)?;
+        self.session = exchange.tls.as_ref().map(Session::new).transpose()?;
         Ok(stream)
     }
 
@@ -132,7 +141,12 @@ impl Client {
             return None;
         };
         while sent < exchange.request.len() {
-            match socket::write(stream, &exchange.request[sent..]) {
+            let bytes = &exchange.request[sent..];
+            let transfer = match &mut self.session {
+                Some(session) => session.write(stream, bytes),
+                None => socket::write(stream, bytes),
+            };
+            match transfer {
                 Transfer::Moved(count) => sent += count,
                 Transfer::Blocked => {
                     self.state = State::Sending { sent };
@@ -204,7 +218,11 @@ impl Client {
         buffer: &mut [u8],
     ) -> Option<Event> {
         let room = buffer.len().min(bytes_left as usize);
-        match socket::discard(self.stream.as_ref()?, &mut buffer[..room]) {
+        let transfer = match (&mut self.session, self.stream.as_ref()?) {
+            (Some(session), stream) => session.read(stream, &mut buffer[..room]),
+            (None, stream) => socket::discard(stream, &mut buffer[..room]),
+        };
+        match transfer {
             Transfer::Moved(count) => self.take_body(bytes_left - count as u64, exchange),
             Transfer::Blocked => None,
             Transfer::Ended => self.fail("closed within the answer".to_owned()),
@@ -235,8 +253,11 @@ impl Client {
         }
     }
 
-    fn read(&self, buffer: &mut [u8]) -> Option<Transfer> {
-        Some(socket::read(self.stream.as_ref()?, buffer))
+    fn read(&mut self, buffer: &mut [u8]) -> Option<Transfer> {
+        Some(match (&mut self.session, self.stream.as_ref()?) {
+            (Some(session), stream) => session.read(stream, buffer),
+            (None, stream) => socket::read(stream, buffer),
+        })
     }
 
     fn fail(&mut self, what: String) -> Option<Event> {
@@ -246,6 +267,7 @@ impl Client {
 
     fn close(&mut self) {
         self.stream = None;
+        self.session = None;
         self.state = State::Closed;
         self.is_blocked = false;
         self.head.clear();

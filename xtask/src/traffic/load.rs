@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use super::CLIENTS;
 use super::client::{Client, Event, Exchange};
 use super::plan::{Outcome, Pace, Plan};
+use super::tls;
 use crate::socket::Poller;
 
 pub(super) struct Load {
@@ -30,15 +32,16 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan) -> Result<Self> {
         let now = Instant::now();
         let closes = matches!(plan.pace, Pace::OncePerConnection { .. });
-        Self {
+        Ok(Self {
             exchange: Exchange {
                 target: plan.target,
                 request: request(plan),
                 answer_bytes: plan.answer_bytes,
                 closes,
+                tls: plan.is_secure.then(tls::offer).transpose()?,
             },
             pace: plan.pace,
             clients: (0..plan.connections)
@@ -53,7 +56,7 @@ impl Load {
             latencies: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)
                 .expect("the bounds are in order and 3 digits are allowed"),
             outcome: Outcome::default(),
-        }
+        })
     }
 
     /// From now on answers count.

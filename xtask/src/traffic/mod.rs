@@ -7,13 +7,14 @@
 //!
 //! A [`Role`](crate::role::Role), with a [`Plan`] and an [`Outcome`].
 //!
-//! Read `plan`, then `client` (one connection that sends requests), `load` (all of them and what
-//! they measured), `endpoint`.
+//! Read `plan`, then `client` (one connection that sends requests) with `tls`, `load` (all of them
+//! and what they measured), `endpoint`.
 
 pub(crate) mod client;
 mod endpoint;
 mod load;
 mod plan;
+mod tls;
 
 use std::io::stdin;
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ impl Traffic {
 
     /// Loads the target: first to warm it up, then for the measured window.
     fn press(&mut self, plan: &Plan) -> Result<Outcome> {
-        let mut load = Load::new(plan);
+        let mut load = Load::new(plan)?;
         let start = Instant::now() + Duration::from_secs_f64(plan.warm_seconds);
         self.drive(&mut load, |_, now| now >= start)?;
 
@@ -119,14 +120,14 @@ impl Traffic {
             pace: Pace::Closed,
             connections: CONCURRENT_CONNECTS,
             ..plan.clone()
-        });
+        })?;
         let end = Instant::now() + WARM_UP;
         self.drive(&mut first, |_, now| now >= end)?;
         drop(first);
         self.settle()?;
         let before = process::memory_bytes(&plan.watch);
 
-        let mut load = Load::new(plan);
+        let mut load = Load::new(plan)?;
         let deadline = Instant::now() + Duration::from_secs(60);
         self.drive(&mut load, |load, now| load.is_settled() || now >= deadline)?;
         let end = Instant::now() + SETTLE;

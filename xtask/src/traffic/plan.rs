@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Plan {
     /// Where the load balancer listens.
     pub(crate) target: SocketAddr,
+    /// True if TLS is spoken there.
+    pub(crate) is_secure: bool,
     /// What to ask for.
     pub(crate) path: String,
     /// Bytes of each answer's body; any other length is wrong.
