@@ -6,8 +6,8 @@
 //! writes down what happened. Beside them, `arrival` reads a request's head, `attempt` sends it to
 //! one endpoint and says what follows if that fails, `waits` how long a response is waited for, `hedge` races a second copy of a slow request,
 //! `feedback` takes what a response says of its endpoint's load, `headers` writes the heads that
-//! leave, `key` and `sticky` read whose request it is, and `failure` is the list of answers that
-//! are ours.
+//! leave, `identity` and `proxy_header` find out who the client is, `key` and `sticky` read whose
+//! request it is, and `failure` is the list of answers that are ours.
 //!
 //! Absent on purpose: config text, health decisions (see `control`), locks.
 
