@@ -128,7 +128,7 @@ const HELP: &str = "\
 cargo xtask fuzz [TARGET ...] [--seconds N]
 
 Throws bytes at what reads bytes, for N seconds a target (60): agent, config, cookie, grpc,
-hpack, orca, proxy_header, request, response, route. Begins with fuzz/seeds, keeps what reaches new
+h2, hpack, orca, proxy_header, request, response, route. Begins with fuzz/seeds, keeps what reaches new
 code in fuzz/corpus and what breaks a target in fuzz/artifacts. Needs a C++ compiler. For example:
 
     cargo xtask fuzz request --seconds 600";

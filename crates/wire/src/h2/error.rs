@@ -69,7 +69,7 @@ impl ConnectionError {
 }
 
 /// Every rule that ends a connection: a closed list, so that it can label a metric. All but the
-/// first two are budgets against abuse, see [`super::guard`].
+/// first three are budgets against abuse, see [`super::guard`].
 pub const RULES: &[&str] = &[
     PROTOCOL,
     SETTINGS_TIMEOUT,
@@ -114,7 +114,8 @@ pub(super) const PING_FLOOD: &str = "ping_flood";
 pub(super) const PRIORITY_FLOOD: &str = "priority_flood";
 /// WINDOW_UPDATE frames that nothing we sent explains.
 pub(super) const WINDOW_UPDATE_FLOOD: &str = "window_update_flood";
-/// Frames that say nothing: of unknown kinds, for streams that are gone, GOAWAY again.
+/// What says nothing: frames of unknown kinds, or for streams that are gone, GOAWAY again, interim
+/// responses without end.
 pub(super) const CONTROL_FLOOD: &str = "control_flood";
 /// CVE-2019-9518.
 pub(super) const EMPTY_FRAMES: &str = "empty_frames";

@@ -19,10 +19,10 @@
 //! | leaves us a window for less than 256 bytes | 10 | 1000 | 33 | `tiny_windows` |
 //! | PRIORITY | 5 | 2000 | 66 | `priority_flood` |
 //! | WINDOW_UPDATE | 5 | 2000 | 66 | `window_update_flood` |
-//! | a frame that says nothing | 5 | 2000 | 66 | `control_flood` |
+//! | a frame or an interim response that says nothing | 5 | 2000 | 66 | `control_flood` |
 //! | DATA of less than 5 bytes | 1 | 10,000 | 330 | `tiny_data` |
 //! | DATA of 5 bytes or more | +1 | | | |
-//! | a head, either way | +10 | | | |
+//! | a request or a response, either way | +10 | | | |
 //! | takes DATA from us | +20, and 1 for 32 bytes | | | |
 //!
 //! Why honest peers never get there:
@@ -146,7 +146,7 @@ impl Guard {
         Ok(())
     }
 
-    /// A head has come or goes.
+    /// A request or a response has come or goes.
     pub(super) fn pass_head(&mut self) {
         self.earn_frames(10);
     }

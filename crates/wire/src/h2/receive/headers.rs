@@ -102,7 +102,6 @@ impl Connection {
         }
         let stream = std::mem::take(&mut self.block.stream);
         self.block.until = None;
-        self.guard.pass_head();
         if self.block.bytes.is_empty() {
             return self.receive_block(stream, bytes);
         }
@@ -182,6 +181,7 @@ impl Connection {
     }
 
     fn accept(&mut self, id: u32, is_end: bool) -> StreamKey {
+        self.guard.pass_head();
         let content_left = match self.request.body_length {
             BodyLength::Exact(length) => Some(length),
             _ => None,
@@ -242,6 +242,11 @@ impl Connection {
             return self.fail_stream(key, ErrorCode::ProtocolError);
         }
         self.streams.settle(key);
+        match is_interim {
+            // Nobody needs many.
+            true => self.guard.charge(Cost::Control)?,
+            false => self.guard.pass_head(),
+        }
         Ok(Some(Event::Response(key)))
     }
 

@@ -298,6 +298,25 @@ fn control_flood_of_resets_of_streams_that_are_over() {
 }
 
 #[test]
+fn control_flood_of_trailers_for_a_stream_that_was_reset() {
+    let mut peer = Peer::server();
+    let key = peer.request(1, END_HEADERS, &post());
+    peer.wire.free(key);
+    let trailers = frame(HEADERS, WHOLE, 1, &block(&[("a", "b")]));
+    let (_, rule) = flood(&mut peer, |peer, _| peer.say(&trailers));
+    assert_eq!(rule, "control_flood");
+}
+
+#[test]
+fn control_flood_of_interim_responses() {
+    let mut peer = Peer::client();
+    peer.wire.open(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", true);
+    let interim = frame(HEADERS, END_HEADERS, 1, &response_with("103", &[]));
+    let (_, rule) = flood(&mut peer, |peer, _| peer.say(&interim));
+    assert_eq!(rule, "control_flood");
+}
+
+#[test]
 fn tiny_data() {
     let mut peer = Peer::server();
     let key = peer.request(1, END_HEADERS, &post());
