@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use super::Lab;
 use super::balancer::Plan;
 use super::client::output_of;
 use super::endpoint::{Endpoint, Server};
 use super::websocket::start_echo;
+use crate::process::wait_until;
 
-/// Chromium opens a WebSocket on the HTTP/2 connection that it has, where the server allows
-/// (RFC 8441), and one of HTTP/1.1 else.
+/// Chromium opens a WebSocket on the HTTP/2 connection that it has, where the server says that it
+/// may (RFC 8441).
 pub(super) fn chromium_gets_a_page_and_a_websocket_over_http_2(lab: &Lab) -> Result<()> {
     let files = Endpoint::start(lab, Server::Nginx, "hello")?;
     fs::write(files.files().join("page.html"), PAGE)?;
@@ -44,8 +47,26 @@ pub(super) fn chromium_gets_a_page_and_a_websocket_over_http_2(lab: &Lab) -> Res
     for expected in ["page by h2", "fetched hello", "echoed by websocket"] {
         ensure!(page.contains(expected), "not \"{expected}\": {page}");
     }
+    let client_of = |path: &str| {
+        let log = balancer.log();
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let line = lines.find(|line: &Value| line["path"] == path);
+        line.map(|line| line["client"].clone())
+    };
+    // An exchange is logged when it is over.
+    wait_until(SOON, || client_of("/echo").is_some());
+    let (page, socket) = (client_of("/page.html"), client_of("/echo"));
+    ensure!(
+        page.is_some() && page == socket,
+        "the WebSocket came on a connection of its own: {}",
+        balancer.log()
+    );
     Ok(())
 }
+
+const SOON: Duration = Duration::from_secs(5);
 
 const PAGE: &str = "\
 <!DOCTYPE html><title>test</title><body><script>

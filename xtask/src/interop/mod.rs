@@ -93,7 +93,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     grpc::grpc_deadlines_and_cancellation_reach_the_server needs ["grpcio"],
     grpc::grpc_health_checks_decide_who_gets_calls needs ["grpcio"],
     grpc::grpc_clients_are_told_that_no_server_is_there needs ["grpcio"],
-    websocket::autobahn_finds_no_difference_to_a_direct_connection needs ["wstest", "grpcio"],
+    websocket::autobahn_passes_through_us_what_passes_directly needs ["wstest", "grpcio"],
     browser::chromium_gets_a_page_and_a_websocket_over_http_2 needs ["chromium", "nginx", "grpcio"],
 ];
 

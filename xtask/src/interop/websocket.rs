@@ -15,30 +15,39 @@ use super::peer::Peer;
 use super::python;
 
 /// What became of a case, as Autobahn's report has it.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Outcome {
     behavior: String,
     #[serde(rename = "behaviorClose")]
     behavior_close: String,
 }
 
+impl Outcome {
+    /// Whether a case is OK or NON-STRICT is a matter of which bytes come when, and differs from
+    /// run to run.
+    fn passes(&self) -> bool {
+        ["OK", "NON-STRICT", "INFORMATIONAL"].contains(&self.behavior.as_str())
+            && ["OK", "INFORMATIONAL"].contains(&self.behavior_close.as_str())
+    }
+}
+
 type Outcomes = BTreeMap<String, Outcome>;
 
-/// Every case that passes directly must pass through the load balancer too, as well.
-pub(super) fn autobahn_finds_no_difference_to_a_direct_connection(lab: &Lab) -> Result<()> {
+/// Every case that passes directly must pass through the load balancer too.
+pub(super) fn autobahn_passes_through_us_what_passes_directly(lab: &Lab) -> Result<()> {
     let server = start_echo(lab)?;
     let balancer = Plan::to(&[server.address]).start(lab)?;
     let direct = autobahn(lab, server.address)?;
     let through = autobahn(lab, balancer.address)?;
-    ensure!(direct.len() > 250, "only {} cases were run", direct.len());
-    let passed = direct.values().filter(|outcome| outcome.behavior == "OK");
-    ensure!(passed.count() > 230, "the server itself fails: {direct:?}");
-    let differing: Vec<String> = direct
+    let passed = direct.values().filter(|outcome| outcome.passes()).count();
+    ensure!(passed > 250, "only {passed} pass directly: {direct:?}");
+    let broken: Vec<String> = direct
         .iter()
-        .filter(|(case, outcome)| through.get(*case) != Some(outcome))
-        .map(|(case, outcome)| format!("{case}: {outcome:?}, through: {:?}", through.get(case)))
+        .filter(|(_, outcome)| outcome.passes())
+        .filter(|(case, _)| !through.get(*case).is_some_and(Outcome::passes))
+        .map(|(case, _)| format!("{case}: {:?}", through.get(case)))
         .collect();
-    ensure!(differing.is_empty(), "{}", differing.join("; "));
+    ensure!(broken.is_empty(), "{}", broken.join("; "));
     Ok(())
 }
 
