@@ -7,16 +7,17 @@
 //! kinds of heads. Bytes owed to the peer gather in [`Connection::output`], whichever stream they
 //! are of, and leave in one write.
 //!
-//! Read `connection`, what its caller does with it, then `receive`, what the peer does. `frame`,
-//! `intake` and `output` are how bytes come and go, `stream` and `streams` what is kept of each
-//! exchange, `guard` what a peer may make us do for nothing. [`head`] turns blocks into heads, by
-//! way of `hpack`.
+//! Read `connection`, what its caller does with it, then `receive`, what the peer does, and `send`.
+//! `frame`, `intake` and `output` are how bytes come and go, `stream` and `streams` what is kept of
+//! each exchange, `guard` what a peer may make us do for nothing. [`head`] turns blocks into heads,
+//! by way of `hpack`.
 //!
 //! Absent on purpose: sockets and clocks; priorities, which RFC 9113 §5.3 has dropped; push, which
 //! we refuse to receive and never send.
 
 mod connection;
 mod receive;
+mod send;
 
 mod frame;
 mod intake;

@@ -1,17 +1,16 @@
 //! One stream (RFC 9113 §5.1).
 //!
 //! ```text
-//!            HEADERS, either way
-//!   idle ───────────────────────────▶ open ───────────────┐
-//!                                    │    │               │
-//!                    we send          │    │ we receive    │
-//!                    END_STREAM       │    │ END_STREAM    │
-//!                                    ▼    ▼               │ RST_STREAM,
-//!                     half-closed (local) half-closed      │ either way
-//!                                    │    (remote)         │
-//!                    we receive       │    │ we send       │
-//!                    END_STREAM       ▼    ▼ END_STREAM    ▼
-//!                                     closed ◀─────────────┘
+//!                      HEADERS, either way
+//!               idle ──────────┐
+//!                              ▼
+//!                  ┌───────── open ─────────┬───────────────┐
+//!          we send │                        │ we receive    │
+//!       END_STREAM ▼                        ▼ END_STREAM    │
+//!        half-closed (local)      half-closed (remote)      │
+//!       we receive │                        │ we send       │ RST_STREAM,
+//!       END_STREAM │                        │ END_STREAM    │ from any,
+//!                  └───────▶ closed ◀───────┴───────────────┘ either way
 //! ```
 //!
 //! Each direction has a state of its own here, [`Receive`] and [`Send`]: the six states of the
