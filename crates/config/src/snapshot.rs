@@ -201,7 +201,7 @@ pub struct SocketOptions {
 }
 
 /// TLS with endpoints.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PoolTls {
     /// PEM file with the authorities that endpoints are verified against; `None`: those of the
     /// system.

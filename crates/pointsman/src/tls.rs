@@ -33,7 +33,8 @@ pub(crate) fn tls_servers(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsServe
     snapshot.listeners.iter().map(server).collect()
 }
 
-/// By pool: how its endpoints are verified.
+/// By pool: how its endpoints are verified. Pools of equal settings share this, and with it sessions
+/// and health checks.
 ///
 /// # Errors
 /// As [`tls_servers`].
@@ -47,7 +48,16 @@ pub(crate) fn tls_clients(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsClien
             .map(|client| Some(Arc::new(client)))
             .map_err(|reason| anyhow!("TLS of pool {}: {reason}", pool.settings.name))
     };
-    snapshot.pools.iter().map(client).collect()
+    let pools = &snapshot.pools;
+    let mut clients: Vec<Option<Arc<TlsClient>>> = Vec::with_capacity(pools.len());
+    for pool in pools {
+        let is_same = |other: &Pool| other.tls == pool.tls && other.protocol == pool.protocol;
+        clients.push(match pools[..clients.len()].iter().position(is_same) {
+            Some(index) => clients[index].clone(),
+            None => client(pool)?,
+        });
+    }
+    Ok(clients)
 }
 
 /// Everything that comes from files, for whoever looks after them.
@@ -181,13 +191,16 @@ mod tests {
     use super::*;
 
     fn snapshot(pki: &Pki, leaf: &Leaf) -> Snapshot {
-        let text = format!(
+        parse(&format!(
             "[listeners.web]\nbind = \"127.0.0.1:0\"\ntls = {leaf}\n\
              [pools.app]\nendpoints = [\"127.0.0.1:1\"]\ntls = {{ ca = \"{}\" }}\n",
             pki.ca().display(),
             leaf = leaf.toml(),
-        );
-        match config::parse("test.toml", &text, Outside::system(&crate::check_tls)) {
+        ))
+    }
+
+    fn parse(text: &str) -> Snapshot {
+        match config::parse("test.toml", text, Outside::system(&crate::check_tls)) {
             Ok(loaded) => loaded.snapshot,
             Err(problems) => panic!("{}", problems.render(false)),
         }
@@ -218,5 +231,26 @@ mod tests {
         let file = pki.ca();
         let start = format!("TLS of pool app: {} cannot be read: ", file.display());
         assert!(error.starts_with(&start), "{error}");
+    }
+
+    #[test]
+    fn pools_of_equal_settings_share_them() {
+        let pool = |name: &str, keys: &str| {
+            format!("[pools.{name}]\nendpoints = [\"10.0.0.11:443\"]\n{keys}\n")
+        };
+        let same = "tls = { verify = \"off\" }";
+        let text = [
+            "[listeners.web]\nbind = \"127.0.0.1:0\"\n[[routes]]\npool = \"a\"\n",
+            &pool("a", same),
+            &pool("b", same),
+            &pool("c", "tls = { verify = \"off\", name = \"other\" }"),
+            &pool("d", &format!("{same}\nprotocol = \"h2\"")),
+        ];
+        let clients = tls_clients(&parse(&text.concat())).expect("there are no files to read");
+        let clients: Vec<_> = clients.iter().flatten().map(Arc::as_ptr).collect();
+        assert_eq!(clients.len(), 4);
+        assert_eq!(clients[0], clients[1]);
+        assert!(!clients[2..].contains(&clients[0]));
+        assert_ne!(clients[2], clients[3]);
     }
 }

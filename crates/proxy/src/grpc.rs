@@ -254,15 +254,14 @@ fn code_of(failure: Failure) -> Code {
     }
 }
 
-/// Takes what the trailers of a call, or the head of one without content, say of the load of
-/// endpoint `endpoint` of `pool`.
-pub(crate) fn heed(pool: &Pool, endpoint: usize, lines: &[u8], now: Instant) {
+/// Takes what the trailers of a call say of the load of endpoint `endpoint` of `pool`.
+pub(crate) fn heed(pool: &Pool, endpoint: usize, trailers: &[u8], now: Instant) {
     if !pool.settings.feedback.headers {
         return;
     }
-    let text = find_field(lines, "endpoint-load-metrics").map(<[u8]>::to_vec);
-    // A field with bytes is in base64 by its name; without such a name its value says so.
-    let binary = || Some([b"BIN ", find_field(lines, "endpoint-load-metrics-bin")?].concat());
+    let text = find_field(trailers, "endpoint-load-metrics").map(<[u8]>::to_vec);
+    // By its name it is bytes in base64; fields without such a name say so in their value.
+    let binary = || Some([b"BIN ", find_field(trailers, "endpoint-load-metrics-bin")?].concat());
     let metrics = text.or_else(binary);
     if let Some(report) = load_report(metrics.as_deref(), None, None) {
         pool.report_load_of_response(endpoint, &report, now);

@@ -4,10 +4,11 @@
 //! [`connection`] waits for requests on it, [`exchange`] orders the steps of one request,
 //! [`upstream`] finds the endpoint and a connection to it, [`forward`] moves the bytes, [`record`]
 //! writes down what happened. Beside them, `arrival` reads a request's head, `attempt` sends it to
-//! one endpoint and says what follows if that fails, `waits` how long a response is waited for, `hedge` races a second copy of a slow request,
-//! `feedback` takes what a response says of its endpoint's load, `headers` writes the heads that
-//! leave, `identity` and `proxy_header` find out who the client is, `key` and `sticky` read whose
-//! request it is, and `failure` is the list of answers that are ours.
+//! one endpoint and says what follows if that fails, `waits` how long a response is waited for,
+//! `hedge` races a second copy of a slow request, `feedback` takes what a response says of its
+//! endpoint's load, `headers` writes the heads that leave, `identity` and `proxy_header` find out
+//! who the client is, `key` and `sticky` read whose request it is, `grpc` knows what is different
+//! about calls, and `failure` is the list of answers that are ours.
 //!
 //! Absent on purpose: config text, health decisions (see `control`), locks.
 

@@ -332,12 +332,7 @@ impl Record {
             }
         }
         if let Some(pool) = self.pool {
-            let lines = if trailers.is_empty() {
-                &response.bytes
-            } else {
-                trailers
-            };
-            grpc::heed(&worker.plan.pools[pool], attempt.endpoint, lines, now);
+            grpc::heed(&worker.plan.pools[pool], attempt.endpoint, trailers, now);
         }
     }
 
