@@ -170,7 +170,9 @@ impl TlsStream {
 
     /// As [`Stream::has_news`], without taking anything.
     pub(crate) fn has_news(&mut self) -> bool {
-        if let Ok(count) = self.socket.try_write(self.outgoing.filled()) {
+        if !self.outgoing.is_empty()
+            && let Ok(count) = self.socket.try_write(self.outgoing.filled())
+        {
             self.outgoing.consume(count);
             self.outgoing.release();
         }
