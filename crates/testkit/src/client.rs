@@ -333,6 +333,14 @@ impl Client {
         }
     }
 
+    /// Waits for the proxy to end the connection in good order, with TLS by a close_notify; panics
+    /// if it sends anything before.
+    #[track_caller]
+    pub fn expect_goodbye(&mut self) {
+        let read = self.source.fill();
+        assert!(matches!(read, Ok(0)), "no goodbye: {read:?}");
+    }
+
     /// Waits for the proxy to end the connection; panics if it sends anything before.
     #[track_caller]
     pub fn expect_close(&mut self) {

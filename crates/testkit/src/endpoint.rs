@@ -15,10 +15,11 @@ use crate::ID_FIELD;
 use crate::http::{Body, Head};
 use crate::http2;
 use crate::peer::Peer;
+use crate::protocol::Protocol;
 use crate::record::Received;
 use crate::script::{Reply, Request, Script, Step};
 use crate::serve::serve;
-use crate::tls::{self, Handshake, TlsServer};
+use crate::tls::{self, Handshake};
 use crate::transport::Transport;
 
 /// A scripted server on a port of 127.0.0.1, or on a Unix socket. A thread for each connection.
@@ -38,21 +39,6 @@ pub struct Endpoint {
 struct Acceptor {
     listener: Socket,
     thread: JoinHandle<()>,
-}
-
-/// What an endpoint speaks; HTTP/1.1 in the clear by default.
-#[derive(Debug, Clone, Default)]
-pub struct Protocol {
-    tls: Option<TlsServer>,
-    http2: Option<Http2>,
-}
-
-/// What an endpoint tells of itself by HTTP/2's SETTINGS.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Http2 {
-    pub(crate) streams_max: Option<u32>,
-    pub(crate) stream_window: u32,
-    pub(crate) allows_connect: bool,
 }
 
 /// What the endpoint and the threads of its connections share.
@@ -78,59 +64,6 @@ struct State {
     bytes: Vec<Vec<u8>>,
     faults: Vec<String>,
     handshakes: Vec<Result<Handshake, String>>,
-}
-
-impl Protocol {
-    /// HTTP/1.1 in the clear.
-    pub fn h1() -> Self {
-        Self::default()
-    }
-
-    /// HTTP/2 with prior knowledge.
-    pub fn h2() -> Self {
-        let http2 = Http2 {
-            streams_max: None,
-            stream_window: 1024 * 1024,
-            allows_connect: false,
-        };
-        Self {
-            tls: None,
-            http2: Some(http2),
-        }
-    }
-
-    /// The same inside TLS, agreed on by ALPN.
-    #[must_use]
-    pub fn over(mut self, tls: &TlsServer) -> Self {
-        self.tls = Some(tls.clone());
-        self
-    }
-
-    /// Allows so many streams at once on an HTTP/2 connection.
-    #[must_use]
-    pub fn streams_max(mut self, streams: u32) -> Self {
-        self.http2_mut().streams_max = Some(streams);
-        self
-    }
-
-    /// Takes so many bytes of an HTTP/2 stream before they are read.
-    #[must_use]
-    pub fn stream_window(mut self, bytes: u32) -> Self {
-        self.http2_mut().stream_window = bytes;
-        self
-    }
-
-    /// Allows extended CONNECT (RFC 8441).
-    #[must_use]
-    pub fn extended_connect(mut self) -> Self {
-        self.http2_mut().allows_connect = true;
-        self
-    }
-
-    #[track_caller]
-    fn http2_mut(&mut self) -> &mut Http2 {
-        self.http2.as_mut().expect("HTTP/2 has this setting")
-    }
 }
 
 impl Endpoint {

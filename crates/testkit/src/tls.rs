@@ -91,14 +91,6 @@ impl TlsClient {
         }
     }
 
-    /// The same with another name to ask for; sessions are shared.
-    #[must_use]
-    #[track_caller]
-    pub fn asking_for(mut self, name: &str) -> Self {
-        self.name = ServerName::try_from(name.to_owned()).expect("a host name or an address");
-        self
-    }
-
     /// The same with these protocols offered by ALPN.
     #[must_use]
     pub fn offering(mut self, protocols: &[&str]) -> Self {

@@ -1,376 +1,16 @@
-//! HTTP/2 on either side and on both: the same messages as with HTTP/1.1, streams that do not
-//! stand in each other's way, and ends that are seen for what they are.
+//! Streams of HTTP/2 that do not stand in each other's way, ends of them that are seen for what they
+//! are, and what moves to another endpoint.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testkit::{
     Client, End, Endpoint, Frame, FrameEndpoint, Gate, H2Client, H2Request, H2Windows, Pki,
-    Protocol, ReadError, Reply, Response, Step, TlsClient, TlsServer, filler, hash, poll_until,
+    Protocol, ReadError, Reply, Step, TlsClient, filler, poll_until,
 };
 
-use crate::harness::{Proxy, SOON, Setup};
-
-/// What one side speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speech {
-    H1,
-    H1Tls,
-    H2c,
-    H2Tls,
-}
-
-const SPEECHES: [Speech; 4] = [Speech::H1, Speech::H1Tls, Speech::H2c, Speech::H2Tls];
-
-/// A client of any kind.
-enum AnyClient {
-    H1(Client),
-    H2(H2Client),
-}
-
-/// An endpoint, the proxy before it, and what a client needs to get there.
-struct Mix {
-    pki: Pki,
-    endpoint: Endpoint,
-    proxy: Proxy,
-    down: Speech,
-}
-
-impl Speech {
-    fn is_tls(self) -> bool {
-        matches!(self, Self::H1Tls | Self::H2Tls)
-    }
-
-    fn is_h2(self) -> bool {
-        matches!(self, Self::H2c | Self::H2Tls)
-    }
-
-    /// What an endpoint speaks.
-    fn protocol(self, pki: &Pki) -> Protocol {
-        let protocol = if self.is_h2() {
-            Protocol::h2()
-        } else {
-            Protocol::h1()
-        };
-        if self.is_tls() {
-            protocol.over(&TlsServer::new(&pki.server(&["app.internal"])))
-        } else {
-            protocol
-        }
-    }
-
-    /// The keys of a listener that speaks it too.
-    fn listener(self, pki: &Pki) -> String {
-        match self {
-            Self::H1 | Self::H2c => "h2c = true".to_owned(),
-            Self::H1Tls | Self::H2Tls => {
-                format!("tls = {}", pki.server(&["test.example"]).toml())
-            }
-        }
-    }
-
-    /// The keys of a pool of such endpoints.
-    fn pool(self, pki: &Pki) -> String {
-        let mut keys = String::new();
-        if self.is_h2() {
-            keys += "protocol = \"h2\"\n";
-        }
-        if self.is_tls() {
-            let ca = pki.ca();
-            keys += &format!(
-                "tls = {{ ca = \"{}\", name = \"app.internal\" }}\n",
-                ca.display()
-            );
-        }
-        keys
-    }
-}
-
-impl Mix {
-    fn start(
-        down: Speech,
-        up: Speech,
-        on_request: impl Fn(&testkit::Request) -> Reply + Send + Sync + 'static,
-    ) -> Self {
-        let pki = Pki::new();
-        let endpoint = Endpoint::speaking(up.protocol(&pki), on_request);
-        let proxy = Setup::to(&[&endpoint])
-            .listener(&down.listener(&pki))
-            .pool(&up.pool(&pki))
-            .start();
-        Self {
-            pki,
-            endpoint,
-            proxy,
-            down,
-        }
-    }
-
-    #[track_caller]
-    fn client(&self) -> AnyClient {
-        let peer = self.proxy.peer();
-        let tls = TlsClient::new(&self.pki, "test.example");
-        match self.down {
-            Speech::H1 => AnyClient::H1(Client::connect(peer)),
-            Speech::H1Tls => AnyClient::H1(Client::connect_tls(peer, &tls.offering(&["http/1.1"]))),
-            Speech::H2c => AnyClient::H2(H2Client::connect(peer)),
-            Speech::H2Tls => AnyClient::H2(H2Client::connect_tls(peer, &tls)),
-        }
-    }
-}
-
-impl AnyClient {
-    /// Sends a request with a body and trailers, perhaps none, and reads the response.
-    #[track_caller]
-    fn exchange(
-        &mut self,
-        method: &str,
-        target: &str,
-        body: Option<&[u8]>,
-        trailers: &[(&str, &str)],
-    ) -> Response {
-        match self {
-            Self::H2(client) => {
-                let request = H2Request::new(method, target).field("te", "trailers");
-                let Some(body) = body else {
-                    return client.send(&request, b"").read_response();
-                };
-                let mut stream = client.open(&request);
-                stream.send_data(body);
-                if trailers.is_empty() {
-                    stream.finish();
-                } else {
-                    stream.send_trailers(trailers);
-                }
-                stream.read_response()
-            }
-            Self::H1(client) => {
-                let head = format!(
-                    "{method} {target} HTTP/1.1\r\nHost: test.example\r\n\
-                                    Connection: TE\r\nTE: trailers\r\n"
-                );
-                match body {
-                    None => client.send(format!("{head}\r\n")),
-                    Some(body) if trailers.is_empty() => {
-                        let length = body.len();
-                        client.send(format!("{head}Content-Length: {length}\r\n\r\n"));
-                        client.send(body);
-                    }
-                    Some(body) => {
-                        client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n"));
-                        client.send(format!("{:x}\r\n", body.len()));
-                        client.send(body);
-                        let lines = trailers
-                            .iter()
-                            .map(|(name, value)| format!("{name}: {value}\r\n"));
-                        client.send(format!("\r\n0\r\n{}\r\n", lines.collect::<String>()));
-                    }
-                }
-                client.read_response_to(method)
-            }
-        }
-    }
-}
-
-/// Calls `test` with each of the sixteen mixes.
-fn each_mix(test: impl Fn(Speech, Speech)) {
-    for down in SPEECHES {
-        for up in SPEECHES {
-            test(down, up);
-        }
-    }
-}
-
-fn number_in(target: &str) -> u64 {
-    let digits = target.rsplit('/').next().unwrap_or_default();
-    digits.parse().expect("the target ends with a number")
-}
-
-#[test]
-fn every_mix_carries_bodies_of_every_size_both_ways() {
-    each_mix(|down, up| {
-        let mix = Mix::start(down, up, |request| match request.method() {
-            "POST" => Reply::echo(),
-            _ => Reply::filler(number_in(request.target())),
-        });
-        let mut client = mix.client();
-        for bytes in [0, 1, 16_384, 65_536, 1_000_003, 5_000_000] {
-            let body = filler(bytes);
-            let sum = format!("body-bytes: {bytes}\nbody-hash: {:016x}\n", hash(&body));
-            let text = client.exchange("POST", "/", Some(&body), &[]).text();
-            assert!(
-                text.contains(&sum),
-                "{down:?} to {up:?}, {bytes} up: {text}"
-            );
-            let got = client.exchange("GET", &format!("/{bytes}"), None, &[]).body;
-            let is_whole = got.end == End::Clean && got.hash == hash(&body);
-            assert!(is_whole, "{down:?} to {up:?}, {bytes} down: {:?}", got.end);
-        }
-    });
-}
-
-#[test]
-fn every_mix_carries_trailers_both_ways() {
-    each_mix(|down, up| {
-        let mix = Mix::start(down, up, |_| {
-            Reply::chunked(&["ab", "c"]).trailer("X-Status", "0")
-        });
-        let mut client = mix.client();
-        let trailers = [("x-sum", "5"), ("x-more", "yes")];
-        let response = client.exchange("POST", "/", Some(b"hello"), &trailers);
-        let what = format!("{down:?} to {up:?}");
-        assert_eq!(response.text(), "abc", "{what}");
-        let [(name, value)] = response.body.trailers.as_slice() else {
-            panic!("{what}: {:?}", response.body.trailers);
-        };
-        assert!(
-            name.eq_ignore_ascii_case("x-status") && value == "0",
-            "{what}: {name}: {value}"
-        );
-        let received = mix.endpoint.request();
-        assert_eq!(received.body().text(), "hello", "{what}");
-        let expected = trailers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(received.body().trailers, expected, "{what}");
-    });
-}
-
-#[test]
-fn every_mix_has_responses_without_a_body() {
-    each_mix(|down, up| {
-        let mix = Mix::start(down, up, |request| match request.target() {
-            "/204" => Reply::status(204),
-            "/304" => Reply::status(304).field("ETag", "\"x\""),
-            _ => Reply::ok("seven b"),
-        });
-        let mut client = mix.client();
-        let what = format!("{down:?} to {up:?}");
-        for (method, target, status) in [
-            ("HEAD", "/", 200),
-            ("GET", "/204", 204),
-            ("GET", "/304", 304),
-            ("GET", "/", 200),
-        ] {
-            let response = client.exchange(method, target, None, &[]);
-            assert_eq!(response.status, status, "{what} {method} {target}");
-            assert_eq!(response.body.end, End::Clean, "{what} {method} {target}");
-            let bytes = if (method, target) == ("GET", "/") {
-                7
-            } else {
-                0
-            };
-            assert_eq!(response.body.bytes, bytes, "{what} {method} {target}");
-        }
-        let response = client.exchange("HEAD", "/", None, &[]);
-        assert_eq!(response.field("content-length"), Some("7"), "{what}");
-    });
-}
-
-#[test]
-fn every_mix_passes_early_hints() {
-    each_mix(|down, up| {
-        let mix = Mix::start(down, up, |_| {
-            Reply::ok("page").interim("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
-        });
-        let response = mix.client().exchange("GET", "/", None, &[]);
-        let what = format!("{down:?} to {up:?}");
-        assert_eq!(response.text(), "page", "{what}");
-        let hints = response.informational.first().expect("there is one");
-        assert_eq!(hints.field("link"), Some("</style.css>"), "{what}");
-    });
-}
-
-#[test]
-fn requests_say_the_same_in_every_mix() {
-    each_mix(|down, up| {
-        let mix = Mix::start(down, up, |_| Reply::ok("x"));
-        let what = format!("{down:?} to {up:?}");
-        let response = mix.client().exchange("GET", "/a?b=c", None, &[]);
-        assert_eq!(response.text(), "x", "{what}");
-        let received = mix.endpoint.request();
-        assert_eq!(
-            (received.method(), received.target()),
-            ("GET", "/a?b=c"),
-            "{what}"
-        );
-        assert_eq!(received.authority(), "test.example", "{what}");
-        assert_eq!(received.head.field("te"), Some("trailers"), "{what}");
-        let scheme = if down.is_tls() { "https" } else { "http" };
-        assert_eq!(
-            received.head.field("x-forwarded-proto"),
-            Some(scheme),
-            "{what}"
-        );
-        let log = &mix.proxy.log(1)[0];
-        assert_eq!(log["path"], "/a?b=c", "{what}");
-        assert_eq!(log["host"], "test.example", "{what}");
-    });
-}
-
-/// Both versions on one listener, by what the client begins with.
-#[test]
-fn a_listener_with_h2c_still_speaks_http_1() {
-    let mix = Mix::start(Speech::H2c, Speech::H1, |_| Reply::ok("x"));
-    assert_eq!(mix.proxy.get("/").text(), "x");
-    assert_eq!(mix.client().exchange("GET", "/", None, &[]).text(), "x");
-}
-
-#[test]
-fn alpn_decides_the_version() {
-    let pki = Pki::new();
-    let endpoint = Endpoint::start(|_| Reply::ok("x"));
-    let leaf = pki.server(&["test.example"]).toml();
-    let both = Setup::to(&[&endpoint])
-        .listener(&format!("tls = {leaf}"))
-        .start();
-    let off = Setup::to(&[&endpoint])
-        .listener(&format!("tls = {leaf}\nhttp2 = \"off\""))
-        .start();
-    let tls = TlsClient::new(&pki, "test.example");
-    for (proxy, offered, agreed) in [
-        (&both, &["http/1.1"][..], Some("http/1.1")),
-        (&both, &["h2", "http/1.1"], Some("h2")),
-        (&both, &["http/1.1", "h2"], Some("h2")),
-        (&both, &[], None),
-        (&off, &["h2", "http/1.1"], Some("http/1.1")),
-        (&off, &[], None),
-    ] {
-        let mut client = Client::connect_tls(proxy.peer(), &tls.clone().offering(offered));
-        assert_eq!(client.handshake().alpn.as_deref(), agreed, "{offered:?}");
-        if agreed != Some("h2") {
-            assert_eq!(client.get("/").text(), "x", "{offered:?}");
-        }
-    }
-    assert!(H2Client::try_connect_tls(&off.peer(), &tls).is_err());
-}
-
-#[test]
-fn a_pool_may_leave_the_version_to_its_endpoints() {
-    let pki = Pki::new();
-    let server = TlsServer::new(&pki.server(&["app.internal"]));
-    let h1 = Endpoint::speaking(Protocol::h1().over(&server), |_| Reply::ok("1"));
-    let h2 = Endpoint::speaking(Protocol::h2().over(&server), |_| Reply::ok("2"));
-    let ca = pki.ca();
-    let tls = format!(
-        "tls = {{ ca = \"{}\", name = \"app.internal\" }}",
-        ca.display()
-    );
-    let proxy = Setup::to(&[&h1, &h2])
-        .pool(&format!(
-            "{tls}\nprotocol = \"auto\"\npolicy = \"round_robin\""
-        ))
-        .start();
-    let mut client = proxy.client();
-    let mut answers: Vec<String> = (0..8).map(|_| client.get("/").text()).collect();
-    answers.sort();
-    answers.dedup();
-    assert_eq!(answers, ["1", "2"]);
-    for (endpoint, protocol) in [(&h1, "http/1.1"), (&h2, "h2")] {
-        let handshakes = endpoint.handshakes();
-        let handshake = handshakes[0].as_ref().expect("it came about");
-        assert_eq!(handshake.alpn.as_deref(), Some(protocol));
-        assert_eq!(handshake.sni.as_deref(), Some("app.internal"));
-    }
-}
+use crate::harness::{SOON, Setup};
+use crate::mix::{Mix, SPEECHES, Speech, number_in};
 
 #[test]
 fn an_early_response_reaches_a_client_that_still_sends() {
@@ -379,9 +19,7 @@ fn an_early_response_reaches_a_client_that_still_sends() {
             let mix = Mix::start(down, up, |_| {
                 Reply::ok("early").unread().then(Step::ReadBody)
             });
-            let AnyClient::H2(client) = mix.client() else {
-                unreachable!("it speaks HTTP/2");
-            };
+            let client = mix.h2_client();
             let mut stream = client.open(&H2Request::post("/"));
             stream.send_data(b"the beginning");
             let response = stream.read_response();
@@ -397,9 +35,7 @@ fn an_early_response_reaches_a_client_that_still_sends() {
 fn a_client_that_resets_a_stream_cancels_its_request() {
     for up in SPEECHES {
         let mix = Mix::start(Speech::H2c, up, |_| Reply::hang());
-        let AnyClient::H2(client) = mix.client() else {
-            unreachable!("it speaks HTTP/2");
-        };
+        let client = mix.h2_client();
         let stream = client.open(&H2Request::post("/"));
         poll_until("the request arrives", SOON, || {
             mix.endpoint.request_count() == 1
@@ -448,9 +84,7 @@ fn a_response_that_is_cut_has_no_clean_end() {
             let mix = Mix::start(down, up, |_| {
                 Reply::ok(filler(100_000)).cut_at(50_000).then(Step::Close)
             });
-            let AnyClient::H2(client) = mix.client() else {
-                unreachable!("it speaks HTTP/2");
-            };
+            let client = mix.h2_client();
             let body = client.get("/").body;
             let is_reset = matches!(body.end, End::StreamReset(_));
             assert!(
@@ -823,9 +457,7 @@ fn a_connection_of_http_2_serves_many_requests_at_once_and_in_any_order() {
             Reply::ok(number.to_string()).wait(&gates[number as usize])
         }
     });
-    let AnyClient::H2(client) = mix.client() else {
-        unreachable!("it speaks HTTP/2");
-    };
+    let client = mix.h2_client();
     let mut streams: Vec<_> = (0..20)
         .map(|number| client.send(&H2Request::get(&format!("/{number}")), b""))
         .collect();

@@ -1,7 +1,7 @@
 //! The whole load balancer between scripted clients and endpoints.
 //!
-//! `harness` is the only module that knows the program's API. Each test starts its own balancer
-//! on ports of its own.
+//! `harness` is the only module that knows the program's API; `mix` has one of each kind of client
+//! and endpoint. Each test starts its own balancer on ports of its own.
 
 mod agents;
 mod balancing;
@@ -22,6 +22,7 @@ mod identity;
 mod levels;
 mod lifecycle;
 mod limits;
+mod mix;
 mod process;
 mod proxy_protocol;
 mod rejections;
@@ -33,4 +34,5 @@ mod sticky;
 mod tls;
 mod trials;
 mod upgrades;
+mod versions;
 mod websocket;

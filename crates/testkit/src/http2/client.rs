@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::blocking::wait_for;
-use super::convert::{end_of, extend, map_of, read_body, response_head};
+use super::convert::{end_of, map_of, read_body, response_head};
 use crate::client::ReadError;
 use crate::filler::filler_pieces;
 use crate::http::{Body, End, Head, Response};
@@ -205,11 +205,6 @@ impl H2Client {
     /// a response is.
     pub fn may_extend_connect(&self) -> bool {
         self.send.is_extended_connect_protocol_enabled()
-    }
-
-    /// Streams that the proxy allows at once, as far as it has said.
-    pub fn streams_max(&self) -> usize {
-        self.send.current_max_send_streams()
     }
 
     /// Waits for the end of the connection; the code of the proxy's GOAWAY, 0 if all is well.
@@ -414,7 +409,7 @@ impl H2Stream {
         })
     }
 
-    /// Reads the final head of the response; the content is left to [`H2Stream::read_data`] and
+    /// Reads the final head of the response; the content is left to [`H2Stream::read_bytes`] and
     /// [`H2Stream::read_body`].
     #[track_caller]
     pub fn read_head(&mut self) -> Head {
@@ -462,10 +457,9 @@ impl H2Stream {
         Ok(response_head(&parts))
     }
 
-    /// Reads the next piece of content and gives room for as much again. `None`: there is no
-    /// more, and [`H2Stream::read_body`] says how it ended.
+    /// The next piece of content, with room for as much again given. `None`: there is no more.
     #[track_caller]
-    pub fn read_data(&mut self) -> Option<Vec<u8>> {
+    fn read_data(&mut self) -> Option<Vec<u8>> {
         let timeout = self.timeout;
         let receive = self.receive.as_mut().expect("the head was read");
         let data = wait_for(timeout, receive.data());
@@ -500,17 +494,6 @@ impl H2Stream {
             body.end = End::TimedOut;
         }
         body
-    }
-
-    /// Takes content that arrives within the window and gives no room for more, until nothing
-    /// has come for `quiet`. Returns how much it was.
-    pub fn hoard(&mut self, quiet: Duration) -> u64 {
-        let receive = self.receive.as_mut().expect("the head was read");
-        let mut hoarded = Body::default();
-        while let Some(Some(Ok(data))) = wait_for(quiet, receive.data()) {
-            extend(&mut hoarded, &data, 0);
-        }
-        hoarded.bytes
     }
 }
 

@@ -164,19 +164,8 @@ impl Frame {
             Self::GOAWAY => 4,
             _ => panic!("{self:?} has no code"),
         };
-        self.number(at)
-    }
-
-    /// The number in the four bytes of the payload at `at`.
-    #[track_caller]
-    pub fn number(&self, at: usize) -> u32 {
         let bytes = self.payload[at..at + 4].try_into();
         u32::from_be_bytes(bytes.expect("four bytes"))
-    }
-
-    /// True if it ends its stream in good order.
-    pub fn is_end(&self) -> bool {
-        matches!(self.kind, Self::DATA | Self::HEADERS) && self.flags & Self::END_STREAM != 0
     }
 }
 
@@ -223,11 +212,6 @@ impl Frames {
         let theirs = self.read_until(|frame| frame.kind == Frame::SETTINGS && frame.flags == 0);
         self.send(&Frame::new(Frame::SETTINGS, Frame::ACK, 0, []));
         theirs
-    }
-
-    /// The bytes underneath.
-    pub fn wire(&mut self) -> &mut Client {
-        &mut self.wire
     }
 
     /// Sends a frame.

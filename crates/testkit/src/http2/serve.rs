@@ -19,9 +19,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::blocking::wait_for;
 use super::convert::{extend, map_of, read_body, request_head};
-use crate::endpoint::{Http2, Shared};
+use crate::endpoint::Shared;
 use crate::filler::filler_pieces;
 use crate::http::{Body, Head};
+use crate::protocol::Http2;
 use crate::script::{Parts, Reply, Request, Step};
 use crate::tls::{Handshake, TlsServer};
 
@@ -100,7 +101,7 @@ impl Serving<'_> {
     ) -> io::Result<Vec<StreamThread>> {
         let mut builder = h2::server::Builder::new();
         builder
-            .initial_window_size(self.settings.stream_window)
+            .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         if let Some(streams_max) = self.settings.streams_max {
             builder.max_concurrent_streams(streams_max);
@@ -468,5 +469,8 @@ const FOREVER: Duration = Duration::from_secs(3600);
 /// What is kept of a request body; more is only counted and hashed.
 const BODY_KEPT_MAX: usize = 1024 * 1024;
 
-/// Large, so that it is the streams' windows that tests are about.
+/// What may arrive on a stream before a script reads it.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// Large, so that no stream stands in another one's way.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;

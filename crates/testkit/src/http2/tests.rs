@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Frame, Frames, H2Client, H2Request};
-use crate::endpoint::{Endpoint, Protocol};
+use crate::endpoint::Endpoint;
 use crate::http::End;
+use crate::protocol::Protocol;
 use crate::script::{Reply, Step};
 use crate::wait::{Gate, poll_until};
 use crate::{Client, Pki, TlsClient, TlsServer, filler, hash};
