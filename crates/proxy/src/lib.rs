@@ -3,12 +3,20 @@
 //! Read in this order and you have followed one request: [`worker`] accepts a connection,
 //! [`connection`] waits for requests on it, [`exchange`] orders the steps of one request,
 //! [`upstream`] finds the endpoint and a connection to it, [`forward`] moves the bytes, [`record`]
-//! writes down what happened. Beside them, `arrival` reads a request's head, `attempt` sends it to
-//! one endpoint and says what follows if that fails, `waits` how long a response is waited for,
-//! `hedge` races a second copy of a slow request, `feedback` takes what a response says of its
-//! endpoint's load, `headers` writes the heads that leave, `identity` and `proxy_header` find out
-//! who the client is, `key` and `sticky` read whose request it is, `grpc` knows what is different
-//! about calls, and `failure` is the list of answers that are ours.
+//! writes down what happened.
+//!
+//! Beside them, in the order in which a request meets them:
+//! - `workers` is what workers know of each other, `socket` how sockets are to be;
+//! - `proxy_header`, `client_address` and `identity` find out who the client is;
+//! - `channel` is what bytes are moved by: a connection of HTTP/1, or a stream of `h2`; `client`
+//!   is the client's one;
+//! - `arrival` reads a request's head, `request_id` gives it a name, `grpc` knows a call, `key` and
+//!   `sticky` whose request it is;
+//! - `attempt` sends it to one endpoint and says what follows if that fails, `waits` how long a
+//!   response is waited for, `hedge` races a second copy of a slow request, `feedback` takes what
+//!   a response says of its endpoint's load;
+//! - `headers` writes the heads that leave, `websocket` what those of HTTP/2 leave out, and
+//!   `failure` is the list of answers that are ours.
 //!
 //! Absent on purpose: config text, health decisions (see `control`), locks.
 

@@ -2,8 +2,9 @@
 //!
 //! Read [`h1`] from the top: `request` and `response` read heads, `fields` their lines, `framing`
 //! decides where bodies end, `body` and `chunked` read these, `encode` writes what is forwarded.
-//! `bytes` says which byte may stand where. [`grpc`] is what calls add to HTTP,
-//! [`proxy_protocol`] what a proxy in front says before all of it.
+//! `bytes` says which byte may stand where. [`h2`] is a whole connection, whose heads become the
+//! text that `h1` would have read. [`grpc`] is what calls add to HTTP, [`proxy_protocol`] what a
+//! proxy in front says before all of it.
 //!
 //! Absent on purpose: repair. A message that could be read in two ways is an error here, so
 //! that nothing behind this crate has to doubt what it holds.
