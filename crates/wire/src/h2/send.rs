@@ -127,7 +127,7 @@ impl Connection {
     }
 
     /// The next stream that has room to send again, in turn. Call until `None`, after
-    /// [`Event::Window`] and after output has left.
+    /// [`Event::Window`](super::Event::Window) and after output has left.
     pub fn poll_writable(&mut self) -> Option<StreamKey> {
         while self.send_window.room() > 0 && self.output.room() > 0 {
             let key = self.streams.dequeue()?;
