@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use balance::ProbeFailure;
-use net::{Buffer, Stream, connect_tls};
+use net::{Buffer, Stream, TlsFault, connect_tls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -118,10 +118,15 @@ pub(crate) async fn connect(way: &Way) -> Result<Connection, Problem> {
     if let Some(EndpointTls { client, name }) = &transport.tls {
         let name = name.as_deref().expect("the way to an endpoint has a name");
         let stream = connect_tls(connection.stream, client, name).await;
-        connection = Connection::new(stream.map_err(|error| match Problem::from(error) {
-            // What the system says is about the connection; the rest is about TLS.
-            Problem::Endpoint(ProbeFailure::Other) => Problem::Endpoint(ProbeFailure::Tls),
-            problem => problem,
+        connection = Connection::new(stream.map_err(|error| match TlsFault::of(&error) {
+            Some(fault) => Problem::Endpoint(ProbeFailure::Tls(fault.words)),
+            // What is not about TLS is about the connection. A plain end says too little.
+            None => match Problem::from(error) {
+                Problem::Endpoint(ProbeFailure::Other) => {
+                    Problem::Endpoint(ProbeFailure::Tls("handshake failed"))
+                }
+                problem => problem,
+            },
         })?);
     }
     connection.is_http2 = match connection.stream.tls() {

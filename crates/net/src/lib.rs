@@ -28,6 +28,6 @@ pub use runtime::{available_workers, run_worker};
 pub use stream::Stream;
 pub use tls::{
     CertificatePem, ClientCertificate, ClientVerification, ShownCertificate, TlsClient,
-    TlsClientSettings, TlsInfo, TlsServer, TlsServerSettings, TlsStream, accept_tls,
+    TlsClientSettings, TlsFault, TlsInfo, TlsServer, TlsServerSettings, TlsStream, accept_tls,
     check_certificate, connect_tls,
 };

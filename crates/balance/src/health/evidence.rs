@@ -67,8 +67,9 @@ pub enum ProbeFailure {
     Grpc(&'static str),
     /// A service says of itself that it does not take calls, by this word.
     NotServing(&'static str),
-    /// No TLS: no handshake, or a certificate that is not one to believe.
-    Tls,
+    /// No TLS, for this reason in a few words: no handshake, or a certificate that is not one to
+    /// believe.
+    Tls(&'static str),
     /// HTTP/2 was not agreed on by TLS.
     NoHttp2,
     /// The answer was not HTTP.
@@ -205,7 +206,7 @@ impl fmt::Display for ProbeFailure {
             Self::Status(status) => write!(f, "unexpected status {status}"),
             Self::Grpc(word) => write!(f, "gRPC status {word}"),
             Self::NotServing(word) => write!(f, "the service says {word}"),
-            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Tls(reason) => write!(f, "TLS: {reason}"),
             Self::NoHttp2 => f.write_str("the endpoint does not speak HTTP/2"),
             Self::Garbage => f.write_str("answer is not HTTP"),
             Self::Content => f.write_str("answer lacks what is expected"),

@@ -166,17 +166,31 @@ fn every_check_speaks_tls_where_requests_do() {
 #[test]
 fn an_endpoint_that_cannot_be_believed_is_down() {
     let (pki, stranger) = (Pki::new(), Pki::new());
-    for (certificate, name) in [
-        (stranger.server(&["app.internal"]), Some("app.internal")),
-        (pki.server(&["app.internal"]), Some("other.internal")),
+    let name = Some("app.internal");
+    let own = || pki.server(&["app.internal"]);
+    for (certificate, name, why) in [
+        (
+            stranger.server(&["app.internal"]),
+            name,
+            "issuer of the certificate is not trusted",
+        ),
+        (
+            own(),
+            Some("other.internal"),
+            "certificate is for another name",
+        ),
         // Without a name the address is what counts.
-        (pki.server(&["app.internal"]), None),
-        (pki.expired_server(&["app.internal"]), Some("app.internal")),
+        (own(), None, "certificate is for another name"),
+        (
+            pki.expired_server(&["app.internal"]),
+            name,
+            "certificate has expired",
+        ),
     ] {
         let protocol = Protocol::h1().over(&TlsServer::new(&certificate));
         let endpoint = Endpoint::speaking(protocol, |_| Reply::ok(""));
         let setup = start(CheckKind::Tcp, &endpoint, tls(&pki, name, false));
-        setup.await_event("(probe failed: TLS handshake failed)");
+        setup.await_event(&format!("(probe failed: TLS: {why})"));
         assert_eq!(setup.availability(0, 0), Availability::Down);
     }
 }

@@ -1,9 +1,92 @@
 //! What went wrong with TLS, in sentences for whoever is woken by it.
 
+use std::fmt;
+use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+/// Why TLS failed. The inner error of the [`io::Error`]s that are about TLS.
+#[derive(Debug)]
+pub struct TlsFault {
+    /// It in a few words, of a closed list.
+    pub words: &'static str,
+    /// The certificate that the peer showed is not one to believe.
+    pub is_certificate: bool,
+    sentence: String,
+}
+
+impl TlsFault {
+    /// The fault that `error` is about, if it is about TLS.
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    pub(super) fn new(error: &Error) -> Self {
+        Self {
+            words: words(error),
+            is_certificate: matches!(
+                error,
+                Error::InvalidCertificate(_) | Error::NoCertificatesPresented
+            ),
+            sentence: sentence(error),
+        }
+    }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for TlsFault {}
+
+/// `error` in a few words. What they leave out is in [`sentence`].
+fn words(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "certificate is not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "certificate is for another name"
+            }
+            // Another key under the name of a trusted issuer is another issuer.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "issuer of the certificate is not trusted"
+            }
+            CertificateError::Revoked => "certificate has been revoked",
+            _ => "certificate is not valid",
+        },
+        Error::NoCertificatesPresented => "no certificate was shown",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "endpoint wants a certificate"
+        }
+        Error::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::UnsupportedCertificate,
+        ) => "endpoint refused our certificate",
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "endpoint does not know the name"
+        }
+        Error::AlertReceived(_) => "endpoint refused",
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "endpoint does not speak TLS",
+        Error::PeerIncompatible(_) => "no common version or cipher",
+        Error::NoApplicationProtocol => "no common protocol",
+        _ => "handshake failed",
+    }
+}
 
 /// One sentence about `error`, lower case, without a full stop.
 pub(super) fn sentence(error: &Error) -> String {

@@ -27,6 +27,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 pub use certificate::check_certificate;
 pub use client::TlsClient;
+pub use explain::TlsFault;
 pub use server::TlsServer;
 pub use stream::TlsStream;
 
@@ -133,7 +134,7 @@ pub struct ShownCertificate {
 pub async fn accept_tls(stream: Stream, server: &Arc<TlsServer>) -> io::Result<Stream> {
     let (session, choice) = server
         .session()
-        .map_err(|error| io::Error::other(explain::sentence(&error)))?;
+        .map_err(|error| io::Error::other(TlsFault::new(&error)))?;
     let mut stream = Box::new(TlsStream::new(stream, session));
     poll_fn(|cx| stream.poll_handshake(cx)).await?;
     stream.describe(choice.asked());

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use super::session::{
     Outcome, Plaintext, RECORD_OVERHEAD, RECORD_PLAINTEXT_MAX, SEAL_ROOM, Session,
 };
-use super::{TlsInfo, explain};
+use super::{TlsFault, TlsInfo};
 use crate::{Buffer, SMALL, Stream};
 
 /// A connection that is spoken on by TLS.
@@ -221,6 +221,10 @@ impl TlsStream {
             // Broken connections have had their alert.
             if !matches!(self.end, Some(End::Broken(_))) {
                 self.seal(Plaintext::CloseNotify)?;
+                // What has no room in the kernel goes the ordinary way.
+                if let Ok(count) = self.socket.try_write_last(self.outgoing.filled()) {
+                    self.outgoing.consume(count);
+                }
             }
         }
         ready!(self.poll_flush(cx))?;
@@ -383,7 +387,7 @@ impl End {
 }
 
 fn broken(error: &rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, explain::sentence(error))
+    io::Error::new(io::ErrorKind::InvalidData, TlsFault::new(error))
 }
 
 #[cfg(test)]
