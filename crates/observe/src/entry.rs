@@ -18,6 +18,8 @@ pub struct Entry<'a> {
     pub client: &'a str,
     /// The listener's name.
     pub listener: &'a str,
+    /// The version of HTTP that the client speaks.
+    pub version: Option<&'a [u8]>,
     /// The method as sent.
     pub method: Option<&'a [u8]>,
     /// Host and port that were asked for.
@@ -88,6 +90,7 @@ impl Entry<'_> {
         string(&mut object, "request_id", self.request_id);
         object.string("client", self.client);
         object.string("listener", self.listener);
+        string(&mut object, "version", self.version);
         string(&mut object, "method", self.method);
         string(&mut object, "host", self.host);
         string(&mut object, "path", self.path);
@@ -163,6 +166,7 @@ mod tests {
             request_id: None,
             client: "192.0.2.1:40000",
             listener: "web",
+            version: None,
             method: None,
             host: None,
             path: None,
@@ -224,6 +228,7 @@ mod tests {
         ];
         let entry = Entry {
             request_id: Some(b"01"),
+            version: Some(b"HTTP/1.1"),
             method: Some(b"GET"),
             host: Some(b"shop.example"),
             path: Some(b"/\"\xff"),
@@ -251,6 +256,7 @@ mod tests {
                 "request_id": "01",
                 "client": "192.0.2.1:40000",
                 "listener": "web",
+                "version": "HTTP/1.1",
                 "method": "GET",
                 "host": "shop.example",
                 "path": "/\"ÿ",

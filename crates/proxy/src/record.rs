@@ -478,6 +478,7 @@ impl Record {
             request_id: Some(self.request_id.as_bytes()),
             client: self.identity.client(&client.peer.address).as_str(),
             listener: &snapshot.listeners[client.peer.listener].name,
+            version: has_head.then(|| request.version.as_str().as_bytes()),
             method: has_head.then(|| request.text(request.method_text)),
             host: has_head.then(|| request.text(request.authority)),
             path: has_head.then(|| request.text(request.path_and_query)),
