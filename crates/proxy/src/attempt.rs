@@ -116,6 +116,7 @@ impl Exchange<'_> {
                     self.pass_interim(patience).await?;
                     continue;
                 }
+                Ok(()) if self.would_be_taken_for_a_switch() => return Err(Failed::UPGRADE),
                 Ok(()) => {
                     let now = Instant::now();
                     let record = &mut self.record;
@@ -165,12 +166,17 @@ impl Exchange<'_> {
         Question::new(self.request.method, upgrade, limits, now)
     }
 
-    /// Over HTTP/2 an endpoint says at the beginning whether it can switch protocols (RFC 8441 §3).
-    /// One that cannot is a mistake of the config and not to be blamed.
+    /// Over HTTP/2 an endpoint says at the beginning whether it can switch protocols (RFC 8441 §3),
+    /// and there is one to switch to. One that cannot is a mistake of the config and not to be
+    /// blamed.
     async fn wait_for_switch(&mut self, upstream: &mut Upstream) -> Result<(), Failed> {
         let Channel::Stream(stream) = &mut upstream.channel else {
             return Ok(());
         };
+        let protocol = self.request.upgrade.map(|span| self.request.text(span));
+        if !protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
+            return Err(Failed::UPGRADE);
+        }
         let client = &mut *self.client;
         let may_switch = poll_fn(|cx| {
             if let Poll::Ready(may_switch) = stream.poll_may_switch(cx) {
@@ -180,10 +186,17 @@ impl Exchange<'_> {
         })
         .await;
         if may_switch {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(Failed::UPGRADE)
         }
-        let stop = Stop::Failure(Failure::UpgradeFailed, EndedBy::Endpoint);
-        Err(Failed::Client(stop))
+    }
+
+    /// True if the endpoint did not switch, but its answer would mean to the client that it did:
+    /// over HTTP/2 any success does (RFC 8441 §5). Whoever asks for that where no endpoint switches
+    /// is not to make it look bad.
+    fn would_be_taken_for_a_switch(&self) -> bool {
+        self.request.is_extended_connect && (200..300).contains(&self.response.status.code())
     }
 
     /// How long the response to an attempt is waited for, whose connection is there `now`.
@@ -301,6 +314,9 @@ pub(crate) enum Retryable {
 }
 
 impl Failed {
+    /// The endpoint does not switch protocols, which is no fault of it.
+    const UPGRADE: Self = Self::Client(Stop::Failure(Failure::UpgradeFailed, EndedBy::Endpoint));
+
     /// What the pool's settings say about this.
     pub(crate) fn retryable(self, on: &RetryOn) -> Retryable {
         let (is_on, retryable) = match self {

@@ -202,7 +202,8 @@ impl Client {
         .await
     }
 
-    /// True if the client has sent something that was not read, or has closed.
+    /// True if the client has sent something that was not read, or has closed: the connection is
+    /// of no more use then, as the look may take a byte.
     pub(crate) fn has_news(&mut self) -> bool {
         match &mut self.channel {
             Channel::Connection(stream) => stream.has_news(),
@@ -211,13 +212,20 @@ impl Client {
     }
 
     /// Closes so that the client gets what was written last: a close with unread bytes would send
-    /// a reset, which discards it (RFC 9112 §9.6). Reads on for a moment, and throws it away.
-    pub(crate) async fn close_gently(&mut self) {
+    /// a reset, which discards it (RFC 9112 §9.6). What waits to be sent has `patience` to leave.
+    /// Reads on for a moment, and throws it away.
+    pub(crate) async fn close_gently(&mut self, patience: Duration) {
         self.last_moment = None;
-        self.allow(LINGER_MAX);
-        if poll_fn(|cx| self.channel.poll_shutdown(cx)).await.is_err() {
+        self.allow(patience);
+        let is_shut = poll_fn(|cx| match self.channel.poll_shutdown(cx) {
+            Poll::Ready(shut) => Poll::Ready(shut.is_ok()),
+            Poll::Pending => self.poll_timeout(cx).map(|()| false),
+        })
+        .await;
+        if !is_shut {
             return;
         }
+        self.allow(LINGER_MAX);
         let mut bytes_left = LINGER_BYTES_MAX;
         poll_fn(|cx| {
             loop {

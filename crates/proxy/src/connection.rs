@@ -99,7 +99,7 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, peer: Option
             }
             Next::Close => break,
             Next::CloseGently => {
-                client.close_gently().await;
+                client.close_gently(listener.timeouts.body).await;
                 break;
             }
         }

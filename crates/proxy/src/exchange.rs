@@ -526,15 +526,20 @@ impl Exchange<'_> {
                     .upstreams
                     .keep(plan, route.pool, endpoint, upstream, announced, now);
             }
-            // A close with bytes unread would take back what was written last.
-            let is_quiet = up.source_is_done()
+            if keep_alive {
+                return Next::KeepAlive(now);
+            }
+            // A close with bytes unread would take back what was written last, and so would one
+            // before TLS has sent it.
+            let may_close = up.source_is_done()
                 && client.buffer.is_empty()
+                && client.peer.tls.is_none()
                 && !worker.is_draining()
                 && !client.has_news();
-            return match (keep_alive, is_quiet) {
-                (true, _) => Next::KeepAlive(now),
-                (false, true) => Next::Close,
-                (false, false) => Next::CloseGently,
+            return if may_close {
+                Next::Close
+            } else {
+                Next::CloseGently
             };
         };
         let (outcome, ended_by, failure) = match cut {

@@ -240,7 +240,7 @@ enum Stage {
         connecting: Pin<Box<dyn Future<Output = Result<Stream, Failure>>>>,
         place: Option<ConnectionPlace>,
         /// Those who would use it too wait for as long as this lives.
-        _joined: Option<Joined>,
+        joined: Option<Joined>,
     },
 }
 
@@ -284,7 +284,7 @@ impl Opening {
         let (pool, endpoint) = (self.pool, self.endpoint);
         let kept = worker.upstreams.kept(pool, endpoint);
         loop {
-            let (connecting, place) = match &mut self.stage {
+            let (connecting, place, joined) = match &mut self.stage {
                 Stage::Waiting(joined) => {
                     ready!(joined.poll_over(cx));
                     if let Some(stream) = kept.shared.stream() {
@@ -301,8 +301,10 @@ impl Opening {
                     continue;
                 }
                 Stage::Connecting {
-                    connecting, place, ..
-                } => (connecting, place),
+                    connecting,
+                    place,
+                    joined,
+                } => (connecting, place, joined),
             };
             let stream = match ready!(connecting.as_mut().poll(cx)) {
                 Ok(stream) => stream,
@@ -331,7 +333,7 @@ impl Opening {
                 let idle = settings.keep_alive_idle;
                 let stream = kept
                     .shared
-                    .begin(stream, idle, place)
+                    .begin(stream, idle, place, joined.take())
                     .ok_or(Failure::InternalError)?;
                 Ok(Upstream::of_stream(stream))
             } else {
@@ -361,7 +363,7 @@ impl Stage {
         Ok(Self::Connecting {
             connecting: Box::pin(open(address, socket, preface.to_vec(), tls)),
             place,
-            _joined: joined,
+            joined,
         })
     }
 }

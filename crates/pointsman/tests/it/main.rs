@@ -15,6 +15,7 @@ mod forwarding;
 mod grpc;
 mod h2;
 mod h2_attacks;
+mod h2_faults;
 mod harness;
 mod hashing;
 mod hedging;

@@ -6,6 +6,8 @@ use std::task::{Context, Waker};
 use message::ResponseHead;
 use wire::h2::{self, ErrorCode, StreamKey};
 
+use super::upstream::STREAMS_MAX;
+
 /// A connection, as its driver and its streams see it. Nobody holds a borrow across a wait.
 pub(crate) struct Connection {
     pub(crate) wire: RefCell<h2::Connection>,
@@ -153,9 +155,14 @@ impl Connection {
         *self.slots.borrow_mut() = Vec::new();
     }
 
-    /// Promises a stream, if the endpoint takes one more.
+    /// Promises a stream, if the endpoint takes one more: it takes one before it has said how many.
     pub(crate) fn reserve(&self) -> bool {
-        let has_room = !self.is_over() && self.wire.borrow().streams_left() > self.reserved.get();
+        let wire = self.wire.borrow();
+        let reserved = self.reserved.get();
+        let streams_max = if wire.has_settings() { STREAMS_MAX } else { 1 };
+        let has_room = !self.is_over()
+            && wire.streams_left() > reserved
+            && wire.streams() + reserved < streams_max;
         if has_room {
             self.reserved.set(self.reserved.get() + 1);
         }

@@ -22,6 +22,10 @@ use crate::worker::{OpenConnection, Worker};
 /// way (RFC 9113 §6.8).
 const GOING_AWAY: Duration = Duration::from_millis(500);
 
+/// What may be owed to a client that still is read from: all content that waits for the socket,
+/// and a few heads for each stream that it may open by default.
+const OWED_MAX: usize = 256 * 1024;
+
 /// Serves a connection until either side has enough. `buffer` holds what was read from `stream`.
 pub(crate) async fn serve(
     open: OpenConnection,
@@ -46,6 +50,7 @@ pub(crate) async fn serve(
         stream,
         buffer,
         now + listener.timeouts.head,
+        OWED_MAX,
     );
     let begin = |key: StreamKey, wire: &mut h2::Connection, rejected: Option<BadMessage>| {
         let stream = Stream::accepted(&connection, key);
@@ -97,10 +102,10 @@ pub(crate) async fn serve(
         }
     })
     .await;
-    if let Over::Broken(broken) = &over {
-        if let Some(rule) = HTTP2_RULES.iter().position(|rule| *rule == broken.rule) {
-            metrics.http2_abuse[rule].increment();
-        }
+    if let Over::Broken(broken) = &over
+        && let Some(rule) = HTTP2_RULES.iter().position(|rule| *rule == broken.rule)
+    {
+        metrics.http2_abuse[rule].increment();
     }
     if matches!(over, Over::Idle) {
         connection.wire.borrow_mut().go_away();
@@ -115,7 +120,7 @@ pub(crate) async fn serve(
         // A close with bytes unread would take back what says why.
         let channel = Channel::Connection(driver.into_stream());
         let mut client = Client::new(channel, peer, Deadline::new(now));
-        client.close_gently().await;
+        client.close_gently(listener.timeouts.body).await;
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Driver {
     deadline: Deadline,
     /// When to end the connection, as it does not do what it is for.
     until: Option<Instant>,
+    /// So much may be owed to the peer before nothing more is read from it.
+    owed_max: usize,
 }
 
 /// Why a connection is over.
@@ -40,12 +42,15 @@ const FAR: Duration = Duration::from_secs(24 * 3600);
 
 impl Driver {
     /// A driver for a connection on `stream`, from which what is in `buffer` was read. The
-    /// connection has to do something until `until`.
+    /// connection has to do something until `until`. While more than `owed_max` bytes are owed to
+    /// the peer, nothing is read from it: heads have no windows, so that it could ask for more and
+    /// more that it does not take. One side at most may do so, or both might wait for each other.
     pub(super) fn new(
         connection: Rc<Connection>,
         stream: net::Stream,
         buffer: Buffer,
         until: Instant,
+        owed_max: usize,
     ) -> Self {
         Self {
             connection,
@@ -53,6 +58,7 @@ impl Driver {
             buffer,
             deadline: Deadline::new(until),
             until: Some(until),
+            owed_max,
         }
     }
 
@@ -74,13 +80,22 @@ impl Driver {
         receive: &mut dyn FnMut(&mut h2::Connection, Event),
     ) -> Poll<Over> {
         self.connection.drive(cx);
-        if let Poll::Ready(over) = self.poll_receive(cx, receive) {
-            return Poll::Ready(over);
+        loop {
+            let is_clogged = self.is_clogged();
+            if !is_clogged && let Poll::Ready(over) = self.poll_receive(cx, receive) {
+                return Poll::Ready(over);
+            }
+            if self.poll_flush(cx).is_err() {
+                return Poll::Ready(Over::Closed);
+            }
+            if !is_clogged || self.is_clogged() {
+                return self.poll_deadline(cx);
+            }
         }
-        if self.poll_flush(cx).is_err() {
-            return Poll::Ready(Over::Closed);
-        }
-        self.poll_deadline(cx)
+    }
+
+    fn is_clogged(&self) -> bool {
+        self.connection.wire.borrow().output().len() > self.owed_max
     }
 
     fn poll_receive(

@@ -34,9 +34,15 @@ const SETTINGS: Settings = Settings {
     },
     streams_max: 0,
     stream_window: 256 * 1024,
-    connection_window: 16 * 1024 * 1024,
+    connection_window: 64 * 1024 * 1024,
     connect_protocol: false,
 };
+
+/// Streams that a connection carries at most: so many that all of them together cannot fill the
+/// half of its window that is given back at once. So whoever does not read its own response holds
+/// up nobody else's.
+pub(super) const STREAMS_MAX: usize =
+    (SETTINGS.connection_window / 2 / SETTINGS.stream_window) as usize;
 
 /// A connection that is being made, and who waits for it.
 #[derive(Default)]
@@ -77,12 +83,14 @@ impl Shared {
     }
 
     /// Begins to speak HTTP/2 on `stream`, in a task of its own, until it is not used for `idle`.
-    /// Returns a stream of it.
+    /// Returns a stream of it. Whoever waits for what is `joined` waits on until the endpoint has
+    /// said how many streams it takes.
     pub(crate) fn begin(
         &self,
         stream: net::Stream,
         idle: Duration,
         place: Option<ConnectionPlace>,
+        joined: Option<Joined>,
     ) -> Option<Stream> {
         let now = Instant::now();
         let mut wire = h2::Connection::client(SETTINGS, now);
@@ -93,8 +101,14 @@ impl Shared {
         let first = Stream::promised(&connection);
         self.connections.borrow_mut().push(Rc::clone(&connection));
         spawn_local(async move {
-            let driver = Driver::new(connection, stream, Buffer::default(), now + idle);
-            drive(driver, idle).await;
+            let driver = Driver::new(
+                connection,
+                stream,
+                Buffer::default(),
+                now + idle,
+                usize::MAX,
+            );
+            drive(driver, idle, joined).await;
             drop(place);
         });
         first
@@ -139,8 +153,8 @@ impl Drop for Joined {
     }
 }
 
-/// Reads and writes until the connection is over.
-async fn drive(mut driver: Driver, idle: Duration) {
+/// Reads and writes until the connection is over. `joined` is over once it takes streams.
+async fn drive(mut driver: Driver, idle: Duration, mut joined: Option<Joined>) {
     let connection = Rc::clone(&driver.connection);
     let over = poll_fn(|cx| {
         let mut receive = |wire: &mut h2::Connection, event: Event| {
@@ -156,9 +170,17 @@ async fn drive(mut driver: Driver, idle: Duration) {
             if let Poll::Ready(over) = driver.poll(cx, &mut receive) {
                 return Poll::Ready(over);
             }
+            let (has_settings, streams_left) = {
+                let wire = connection.wire.borrow();
+                (wire.has_settings(), wire.streams_left())
+            };
+            if has_settings {
+                joined = None;
+            }
             if connection.is_busy() {
                 driver.allow_until(None);
-            } else if connection.wire.borrow().is_going_away() {
+            } else if streams_left == 0 {
+                // It is going away, or of no use.
                 return Poll::Ready(Over::Idle);
             } else if !driver.is_bounded() {
                 driver.allow_until(Some(Instant::now() + idle));
@@ -177,4 +199,5 @@ async fn drive(mut driver: Driver, idle: Duration) {
         Poll::Ready(())
     })
     .await;
+    drop(joined);
 }

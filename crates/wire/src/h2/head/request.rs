@@ -257,6 +257,11 @@ impl Meaning {
         if head.authority.is_empty() {
             return Err(BadMessage::Host);
         }
+        let is_tunnel = head.method == Method::Connect || head.is_extended_connect;
+        if is_tunnel && self.content_length.is_some() {
+            // What follows is no body, and nobody is to take it, or what comes behind it, for one.
+            return Err(BadMessage::ContentLength);
+        }
         if !crumbs.is_empty() {
             push_field("cookie", crumbs, FieldName::Other, head);
         }
@@ -264,7 +269,7 @@ impl Meaning {
         head.version = Version::Http2;
         head.keep_alive = true;
         head.body_length = match self.content_length {
-            _ if head.method == Method::Connect || head.is_extended_connect => BodyLength::Empty,
+            _ if is_tunnel => BodyLength::Empty,
             Some(length) => BodyLength::Exact(length),
             None => BodyLength::UntilEnd,
         };
