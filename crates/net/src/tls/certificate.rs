@@ -82,7 +82,8 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        pem::Error::NoItemsFound if contains(pem, b"ENCRYPTED PRIVATE KEY") => {
+        // Either way of writing it: PKCS #8, or a header of the old form (RFC 1421 §4.6.1.1).
+        _ if contains(pem, b"ENCRYPTED") => {
             "the key is encrypted: keys are read without a password".to_owned()
         }
         pem::Error::NoItemsFound => {

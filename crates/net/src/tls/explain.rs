@@ -147,6 +147,11 @@ fn certificate(error: &CertificateError) -> String {
             "the certificate is not meant for this side of a connection (extended key usage)"
                 .to_owned()
         }
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "the certificate is of an old version of X.509, which has no names in it: make one of \
+             version 3"
+                .to_owned()
+        }
         other => format!("the certificate is not valid: {other}"),
     }
 }
