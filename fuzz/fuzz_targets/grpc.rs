@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use wire::grpc::{
     Code, Frame, Kind, WebRequest, WebResponse, find_field, parse_timeout, read_frame,
-    read_health_response, write_timeout,
+    read_health_response,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -22,12 +22,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn fields(input: &[u8]) {
-    if let Some(timeout) = parse_timeout(input) {
-        let mut out = Vec::new();
-        write_timeout(timeout, &mut out);
-        let read = parse_timeout(&out).expect("what is written is a timeout");
-        assert!(read <= timeout || timeout.is_zero(), "longer than it was");
-    }
+    parse_timeout(input);
     Code::from_field(find_field(input, "grpc-status").unwrap_or(input));
     if let Some(kind) = Kind::of(input) {
         let mut out = Vec::new();

@@ -30,5 +30,5 @@ pub use fields::{find_field, write_status_message};
 pub use frame::{Frame, read_frame, write_message};
 pub use health::{ServingStatus, read_health_response, write_health_request};
 pub use kind::Kind;
-pub use timeout::{parse_timeout, write_timeout};
+pub use timeout::parse_timeout;
 pub use web::{WebRequest, WebResponse};
