@@ -843,6 +843,16 @@ pub(crate) async fn tunnel(
         if up_is_shut && down_is_shut {
             return Poll::Ready(());
         }
+        // Nothing is read any more from a side that has closed: its stream may still be reset.
+        let is_gone = |channel: &mut Channel, cx: &mut Context<'_>| match channel {
+            Channel::Stream(stream) => stream.poll_gone(cx).is_ready(),
+            Channel::Connection(_) => false,
+        };
+        if (up_is_shut && is_gone(&mut client.channel, cx))
+            || (down_is_shut && is_gone(&mut upstream.channel, cx))
+        {
+            return Poll::Ready(());
+        }
         if up.steps() + down.steps() > before {
             client.allow(patience);
         }

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use testkit::{
-    Client, End, Endpoint, Frame, Frames, Gate, H2Client, H2Request, Pki, Protocol, Reply,
-    TlsClient, filler, hash, poll_until,
+    Client, End, Endpoint, Frame, FrameEndpoint, Frames, Gate, H2Client, H2Request, Pki, Protocol,
+    Reply, Step, TlsClient, filler, hash, poll_until,
 };
 
 use crate::harness::{Proxy, SOON, Setup};
@@ -261,4 +261,115 @@ fn connections_that_take_no_stream_do_not_pile_up() {
         assert_eq!(client.get("/").status, 502);
     }
     poll_until("they are closed", SOON, || endpoint.open_count() == 0);
+}
+
+/// A connection whose other end is gone without a word, as behind a firewall that has forgotten
+/// it: TCP takes a quarter of an hour to notice.
+#[test]
+fn requests_do_not_pile_up_on_a_connection_that_is_silent() {
+    let endpoint = FrameEndpoint::start(|frames, number| {
+        frames.send(&Frame::settings(&[]));
+        if number == 0 {
+            // Answers nothing, not even whether it is there.
+            frames.read_until(|frame| frame.kind == Frame::GOAWAY);
+        }
+        while let Ok(Some(frame)) = frames.try_read() {
+            if frame.kind == Frame::HEADERS {
+                let block = Frame::block(&[(":status", "204")]);
+                frames.send(&Frame::request(frame.stream, block));
+            }
+        }
+    });
+    let proxy = Setup::to(&[])
+        .and_to(endpoint.address())
+        .workers(1)
+        .listener("h2c = true")
+        .pool("protocol = \"h2\"\noutlier = \"off\"")
+        .start();
+    let mut client = H2Client::connect(proxy.peer());
+    client.set_timeout(Duration::from_secs(20));
+    let mut get = client.send(&H2Request::get("/"), b"");
+    let mut post = client.send(&H2Request::post("/"), b"once");
+    let mut late = Vec::new();
+    for _ in 0..13 {
+        std::thread::sleep(Duration::from_millis(500));
+        late.push(client.send(&H2Request::post("/"), b"late"));
+    }
+    // The last of them came when the silence was long enough.
+    let last = late.last_mut().expect("there are some");
+    assert_eq!(last.read_response().status, 204);
+    // What waits there may move, or it may not.
+    assert_eq!(get.read_response().status, 204);
+    assert_eq!(post.read_response().status, 502);
+}
+
+/// All that a client is owed as we stop is what it gets, however slowly it reads.
+#[test]
+fn a_slow_reader_gets_its_last_response_although_we_stop() {
+    let pki = Pki::new();
+    let endpoint = endpoint_of_lengths();
+    let leaf = pki.server(&["test.example"]);
+    let proxy = Setup::to(&[&endpoint])
+        .listener(&format!("tls = {}", leaf.toml()))
+        .start();
+    let tls = TlsClient::new(&pki, "test.example");
+    let windows = Frame::settings(&[(4, 1 << 30)]);
+    let more = Frame::window_update(0, 1 << 30);
+    let head = Frame::PREFACE.to_vec();
+    let clients: Vec<_> = (1..=60)
+        .map(|step| {
+            let bytes = step * 100_000;
+            let offering = tls.clone().offering(&["h2"]);
+            let mut client = Client::connect_tls(proxy.peer(), &offering);
+            let block = Frame::get_block(&format!("/{bytes}"));
+            let begin = [
+                head.clone(),
+                windows.bytes(),
+                more.bytes(),
+                Frame::request(1, block).bytes(),
+            ];
+            client.send(begin.concat());
+            (bytes, client)
+        })
+        .collect();
+    poll_until("all are asked", SOON, || endpoint.request_count() == 60);
+    std::thread::sleep(Duration::from_millis(500));
+    let stopping = std::thread::spawn(move || proxy.stop_within(Duration::from_secs(30)));
+    std::thread::sleep(Duration::from_millis(1000));
+    for (bytes, mut client) in clients {
+        let received = client.read_to_end();
+        let mut rest = &received[..];
+        let (mut content, mut has_ended) = (0, false);
+        while let [a, b, c, kind, flags, _, _, _, _, behind @ ..] = rest {
+            let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+            if *kind == Frame::DATA {
+                content += length;
+                has_ended |= flags & Frame::END_STREAM != 0;
+            }
+            rest = behind.get(length..).unwrap_or_default();
+        }
+        assert!(has_ended && content == bytes, "{content} of {bytes}");
+    }
+    stopping.join().expect("it stops");
+}
+
+/// An endpoint that has said its last word may still take it back.
+#[test]
+fn a_tunnel_that_is_half_closed_ends_when_the_client_resets_it() {
+    let gate = Gate::new();
+    let endpoint = Endpoint::start({
+        let gate = gate.clone();
+        let switch = "HTTP/1.1 101 Switching Protocols\r\n\
+                      Connection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        // It says nothing more, not even that it closes.
+        move |_| Reply::steps(vec![Step::Send(switch.into()), Step::Wait(gate.clone())])
+    });
+    let proxy = Setup::to(&[&endpoint]).listener("h2c = true").start();
+    let client = H2Client::connect(proxy.peer());
+    let mut stream = client.open(&H2Request::websocket("/"));
+    stream.read_head();
+    stream.finish();
+    stream.reset(8);
+    proxy.wait_for_in_flight(0);
+    gate.open();
 }

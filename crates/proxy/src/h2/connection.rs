@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use message::ResponseHead;
 use wire::h2::{self, ErrorCode, StreamKey};
@@ -20,6 +21,8 @@ pub(crate) struct Connection {
     /// Streams that were promised to an exchange and are not open yet.
     reserved: Cell<usize>,
     is_over: Cell<bool>,
+    /// When we asked the peer for something, first since anything was heard of it.
+    asked: Cell<Option<Instant>>,
     /// Who waits for the peer's settings.
     unsettled: RefCell<Vec<Waker>>,
 }
@@ -33,6 +36,11 @@ struct Slot {
     reset: Option<ErrorCode>,
 }
 
+/// An endpoint of which nothing is heard for so long, although it was asked for something, may be
+/// gone without a word, or its answers lost on the way: no more is asked of it there. Long enough
+/// for most answers, so that few wait for a connection of their own; and short to people.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// Heads of interim responses that may wait for their exchange.
 const HEADS_MAX: usize = 16;
 
@@ -45,6 +53,7 @@ impl Connection {
             is_woken: Cell::new(false),
             reserved: Cell::new(0),
             is_over: Cell::new(false),
+            asked: Cell::new(None),
             unsettled: RefCell::default(),
         }
     }
@@ -160,7 +169,9 @@ impl Connection {
         let wire = self.wire.borrow();
         let reserved = self.reserved.get();
         let streams_max = if wire.has_settings() { STREAMS_MAX } else { 1 };
+        let is_silent = |asked: Instant| asked.elapsed() >= SILENCE_MAX;
         let has_room = !self.is_over()
+            && !self.asked.get().is_some_and(is_silent)
             && wire.streams_left() > reserved
             && wire.streams() + reserved < streams_max;
         if has_room {
@@ -172,6 +183,23 @@ impl Connection {
     /// A promise was kept, or is not needed.
     pub(crate) fn unreserve(&self) {
         self.reserved.set(self.reserved.get() - 1);
+    }
+
+    /// The peer was asked for something.
+    pub(crate) fn ask(&self) {
+        if self.asked.get().is_none() {
+            self.asked.set(Some(Instant::now()));
+        }
+    }
+
+    /// Something was heard of the peer.
+    pub(crate) fn hear(&self) {
+        self.asked.set(None);
+    }
+
+    /// When the peer was asked for something, first since anything was heard of it.
+    pub(crate) fn asked(&self) -> Option<Instant> {
+        self.asked.get()
     }
 
     /// True while streams are open or promised.

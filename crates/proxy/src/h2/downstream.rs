@@ -71,9 +71,12 @@ pub(crate) async fn serve(
             let over = driver.poll(cx, &mut receive);
             let is_busy = connection.is_busy();
             match over {
-                Poll::Ready(Over::Idle) if worker.is_draining() && is_busy && is_last_call => {
-                    // The last call is over: streams that are open end well.
-                    connection.wire.borrow_mut().go_away();
+                Poll::Ready(Over::Idle) if is_busy => {
+                    // A request has come at the last moment; or the last call is over: streams
+                    // that are open end well.
+                    if is_last_call {
+                        connection.wire.borrow_mut().go_away();
+                    }
                     driver.allow_until(None);
                 }
                 Poll::Ready(over) => return Poll::Ready(over),
@@ -111,16 +114,16 @@ pub(crate) async fn serve(
         connection.wire.borrow_mut().go_away();
         connection.wire.borrow_mut().go_away();
     }
-    poll_fn(|cx| {
-        driver.end(cx);
-        Poll::Ready(())
-    })
-    .await;
-    if matches!(over, Over::Broken(_)) {
-        // A close with bytes unread would take back what says why.
+    let patience = match over {
+        Over::Closed => Duration::ZERO,
+        Over::Idle | Over::Broken(_) => listener.timeouts.body,
+    };
+    driver.end(patience).await;
+    if !matches!(over, Over::Closed) {
+        // A close with bytes unread would take back what says why, and what was taken.
         let channel = Channel::Connection(driver.into_stream());
         let mut client = Client::new(channel, peer, Deadline::new(now));
-        client.close_gently(listener.timeouts.body).await;
+        client.close_gently(patience).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Moves bytes between a socket and a connection.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -62,9 +63,10 @@ impl Driver {
         }
     }
 
-    /// Ends the connection at this time, or not by itself.
-    pub(super) fn allow_until(&mut self, until: Option<Instant>) {
-        self.until = until;
+    /// Ends the connection at this time, or not by itself. True if that is news, for which it has
+    /// to be polled again.
+    pub(super) fn allow_until(&mut self, until: Option<Instant>) -> bool {
+        std::mem::replace(&mut self.until, until) != until
     }
 
     /// When the connection will be ended.
@@ -124,7 +126,7 @@ impl Driver {
             }
             match self.stream.poll_read(cx, &mut self.buffer) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Over::Closed),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) => self.connection.hear(),
                 Poll::Pending => break,
             }
         }
@@ -178,12 +180,20 @@ impl Driver {
         }
     }
 
-    /// Sends the last words, as far as the socket takes them at once.
-    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
-        // The peer may be gone: then there is nobody to tell.
-        let _ = self.poll_flush(cx);
-        let _ = self.stream.poll_shutdown(cx);
+    /// Ends all streams, and sends what is owed: that has `patience` to leave.
+    pub(super) async fn end(&mut self, patience: Duration) {
         self.connection.end();
+        self.deadline.set(Instant::now() + patience);
+        poll_fn(|cx| {
+            // The peer may be gone: then there is nobody to tell.
+            let is_gone = self.poll_flush(cx).is_err();
+            let has_left = self.connection.wire.borrow().output().is_empty();
+            if is_gone || (has_left && self.stream.poll_shutdown(cx).is_ready()) {
+                return Poll::Ready(());
+            }
+            self.deadline.poll_passed(cx)
+        })
+        .await;
     }
 
     /// The socket, to close it.

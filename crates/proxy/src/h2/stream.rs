@@ -109,6 +109,7 @@ impl Stream {
                 let key = opened.ok_or(Closed)?;
                 self.connection.begin(key);
                 self.connection.unreserve();
+                self.connection.ask();
                 self.key = Some(key);
             }
         }

@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 use wire::h1::Limits;
 use wire::h2::{self, ErrorCode, Event, Settings};
 
+use super::connection::SILENCE_MAX;
 use super::driver::{Driver, Over};
 use super::{Connection, Stream};
 
@@ -43,6 +44,14 @@ const SETTINGS: Settings = Settings {
 /// up nobody else's.
 pub(super) const STREAMS_MAX: usize =
     (SETTINGS.connection_window / 2 / SETTINGS.stream_window) as usize;
+
+/// Time that an endpoint has to answer a PING, which it gets once it is silent for too long: the
+/// connection is dead then, and what waits on it may move.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Least time between two PINGs: servers of gRPC end connections that get more than a few while
+/// nothing else happens on them.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A connection that is being made, and who waits for it.
 #[derive(Default)]
@@ -156,6 +165,9 @@ impl Drop for Joined {
 /// Reads and writes until the connection is over. `joined` is over once it takes streams.
 async fn drive(mut driver: Driver, idle: Duration, mut joined: Option<Joined>) {
     let connection = Rc::clone(&driver.connection);
+    let mut idle_until = None;
+    // The silence in which the endpoint was asked last whether it is there, and when that was.
+    let (mut pinged, mut pinged_at) = (None, None);
     let over = poll_fn(|cx| {
         let mut receive = |wire: &mut h2::Connection, event: Event| {
             if let Event::Response(key) = event {
@@ -163,12 +175,24 @@ async fn drive(mut driver: Driver, idle: Duration, mut joined: Option<Joined>) {
                 wire.take_response(&mut head);
                 if !connection.receive_head(key, head) {
                     wire.reset(key, ErrorCode::EnhanceYourCalm);
+                    connection.reset(key, ErrorCode::EnhanceYourCalm);
                 }
             }
         };
         loop {
-            if let Poll::Ready(over) = driver.poll(cx, &mut receive) {
-                return Poll::Ready(over);
+            match driver.poll(cx, &mut receive) {
+                Poll::Ready(Over::Idle) => match connection.asked() {
+                    None if !connection.is_busy() => return Poll::Ready(Over::Idle),
+                    Some(asked) if pinged == Some(asked) => return Poll::Ready(Over::Closed),
+                    Some(asked) if asked.elapsed() >= SILENCE_MAX => {
+                        connection.wire.borrow_mut().ping();
+                        (pinged, pinged_at) = (Some(asked), Some(Instant::now()));
+                    }
+                    // A request has come at the last moment.
+                    _ => {}
+                },
+                Poll::Ready(over) => return Poll::Ready(over),
+                Poll::Pending => {}
             }
             let (has_settings, streams_left) = {
                 let wire = connection.wire.borrow();
@@ -177,16 +201,26 @@ async fn drive(mut driver: Driver, idle: Duration, mut joined: Option<Joined>) {
             if has_settings {
                 joined = None;
             }
-            if connection.is_busy() {
-                driver.allow_until(None);
-            } else if streams_left == 0 {
+            let is_busy = connection.is_busy();
+            if !is_busy && streams_left == 0 {
                 // It is going away, or of no use.
                 return Poll::Ready(Over::Idle);
-            } else if !driver.is_bounded() {
-                driver.allow_until(Some(Instant::now() + idle));
-                continue;
             }
-            return Poll::Pending;
+            if is_busy {
+                idle_until = None;
+            }
+            let until = match connection.asked() {
+                Some(asked) if pinged == Some(asked) => pinged_at.map(|at| at + PING_TIMEOUT),
+                Some(asked) => {
+                    let again = pinged_at.map(|at| at + PING_INTERVAL);
+                    again.max(Some(asked + SILENCE_MAX))
+                }
+                None if is_busy => None,
+                None => Some(*idle_until.get_or_insert_with(|| Instant::now() + idle)),
+            };
+            if !driver.allow_until(until) {
+                return Poll::Pending;
+            }
         }
     })
     .await;
@@ -194,10 +228,6 @@ async fn drive(mut driver: Driver, idle: Duration, mut joined: Option<Joined>) {
         connection.wire.borrow_mut().go_away();
         connection.wire.borrow_mut().go_away();
     }
-    poll_fn(|cx| {
-        driver.end(cx);
-        Poll::Ready(())
-    })
-    .await;
+    driver.end(Duration::ZERO).await;
     drop(joined);
 }

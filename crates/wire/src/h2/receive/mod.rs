@@ -285,8 +285,11 @@ impl Connection {
 
     /// The peer broke a rule of the stream: it alone ends (§5.4.2).
     fn fail_stream(&mut self, key: StreamKey, code: ErrorCode) -> Received {
-        // We do the work for nothing, although it is we who reset (CVE-2025-8671).
-        self.guard.charge(Cost::MadeYouReset)?;
+        if self.role == Role::Server {
+            // We do the work for nothing, although it is we who reset (CVE-2025-8671). What a
+            // server does wrong it was asked for, perhaps by one client of many.
+            self.guard.charge(Cost::MadeYouReset)?;
+        }
         self.reset(key, code);
         Ok(Some(Event::Reset(key, code)))
     }
