@@ -141,7 +141,10 @@ impl TlsStream {
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let _ = self.poll_flush(cx)?;
+            if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+                // Whoever writes learns of it. A peer that takes no more may have answered first.
+                self.outgoing = Buffer::default();
+            }
             if self.plain > 0 {
                 return Poll::Ready(Ok(self.take_plain(buffer)));
             }
@@ -179,6 +182,10 @@ impl TlsStream {
         loop {
             if self.has_arrived() {
                 return true;
+            }
+            if self.incoming.is_full() {
+                // Into no room, zero bytes would be read, which means the end.
+                self.incoming.enlarge();
             }
             match self.socket.try_read(self.incoming.spare()) {
                 Ok(0) => self.end = Some(End::Cut),

@@ -293,6 +293,40 @@ fn part_of_a_record_is_nothing_to_read() {
     });
 }
 
+/// The longest record does not fit into a small buffer.
+#[test]
+fn a_look_at_a_long_record_takes_nothing_away() {
+    run(async {
+        let (mut near, mut far) = ends().await;
+        let bytes = counting(SMALL);
+        write_all(&mut near, &bytes).await.unwrap();
+        wait_for_bytes(&mut far).await;
+        assert!(far.has_news());
+        assert!(read_exactly(&mut far, SMALL).await == bytes);
+    });
+}
+
+/// Whoever answers early and leaves has answered.
+#[test]
+fn what_has_come_is_read_although_nothing_can_leave() {
+    run(async {
+        let (mut near, mut far) = ends().await;
+        let bytes = counting(LARGE);
+        while now(|cx| near.poll_write(cx, &bytes)).is_ready() {}
+        write_all(&mut far, b"too large").await.unwrap();
+        poll_fn(|cx| far.poll_shutdown(cx)).await.unwrap();
+        // With bytes unread, it resets the connection.
+        drop(far);
+        let Stream::Tcp(socket) = tls(&mut near).socket() else {
+            panic!("no TCP")
+        };
+        poll_fn(|cx| socket.poll_write_ready(cx)).await.unwrap();
+        assert_eq!(read_exactly(&mut near, 9).await, b"too large");
+        let written = poll_fn(|cx| near.poll_write(cx, b"more")).await;
+        assert!(written.is_err(), "{written:?}");
+    });
+}
+
 #[test]
 fn an_idle_connection_keeps_little() {
     assert!(size_of::<TlsStream>() <= 2048, "{}", size_of::<TlsStream>());
