@@ -669,6 +669,7 @@ impl Question {
                 }
                 return Poll::Ready(head.map_err(|reason| match reason {
                     NoHead::Refused => NoResponse::Refused,
+                    NoHead::NotSent => NoResponse::NothingSent,
                     NoHead::Broken => NoResponse::Closed,
                 }));
             }

@@ -1,6 +1,7 @@
 //! What goes wrong on connections of HTTP/2 and of TLS: peers that lie about their messages, do
 //! not read, stop in the middle, or freeze.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use testkit::{
@@ -372,4 +373,51 @@ fn a_tunnel_that_is_half_closed_ends_when_the_client_resets_it() {
     stream.reset(8);
     proxy.wait_for_in_flight(0);
     gate.open();
+}
+
+/// What waits to be sent as a connection ends was seen by nobody: it may be sent again, whatever
+/// it is.
+#[test]
+fn a_request_that_was_not_sent_moves_when_its_connection_ends() {
+    let end = Arc::new(Barrier::new(2));
+    let endpoint = FrameEndpoint::start({
+        let end = Arc::clone(&end);
+        move |frames, number| {
+            frames.send(&Frame::settings(&[(4, 1 << 30)]));
+            frames.send(&Frame::window_update(0, 1 << 30));
+            if number == 0 {
+                frames.read_until(|frame| frame.kind == Frame::HEADERS);
+                end.wait();
+                return;
+            }
+            while let Ok(Some(frame)) = frames.try_read() {
+                if frame.kind == Frame::HEADERS {
+                    let block = Frame::block(&[(":status", "204")]);
+                    frames.send(&Frame::request(frame.stream, block));
+                }
+            }
+        }
+    });
+    let proxy = Setup::to(&[])
+        .and_to(endpoint.address())
+        .workers(1)
+        .listener("h2c = true")
+        .pool("protocol = \"h2\"\noutlier = \"off\"")
+        .start();
+    let client = H2Client::connect(proxy.peer());
+    let mut upload = client.open(&H2Request::post("/upload"));
+    let uploading = std::thread::spawn(move || {
+        // Until nothing more is taken.
+        while upload.try_send_data(&[0; 100_000]).is_ok() {}
+        upload
+    });
+    std::thread::sleep(Duration::from_millis(1500));
+    let other = H2Client::connect(proxy.peer());
+    let mut post = other.send(&H2Request::post("/order"), b"");
+    std::thread::sleep(Duration::from_millis(500));
+    end.wait();
+    assert_eq!(post.read_response().status, 204);
+    // That one was seen.
+    let mut upload = uploading.join().expect("it ends");
+    assert_eq!(upload.read_response().status, 502);
 }

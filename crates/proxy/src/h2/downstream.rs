@@ -114,12 +114,10 @@ pub(crate) async fn serve(
         connection.wire.borrow_mut().go_away();
         connection.wire.borrow_mut().go_away();
     }
-    let patience = match over {
-        Over::Closed => Duration::ZERO,
-        Over::Idle | Over::Broken(_) => listener.timeouts.body,
-    };
-    driver.end(patience).await;
+    connection.end();
     if !matches!(over, Over::Closed) {
+        let patience = listener.timeouts.body;
+        driver.shut(patience).await;
         // A close with bytes unread would take back what says why, and what was taken.
         let channel = Channel::Connection(driver.into_stream());
         let mut client = Client::new(channel, peer, Deadline::new(now));

@@ -180,9 +180,8 @@ impl Driver {
         }
     }
 
-    /// Ends all streams, and sends what is owed: that has `patience` to leave.
-    pub(super) async fn end(&mut self, patience: Duration) {
-        self.connection.end();
+    /// Sends what is owed, which has `patience` to leave, and says that nothing more comes.
+    pub(super) async fn shut(&mut self, patience: Duration) {
         self.deadline.set(Instant::now() + patience);
         poll_fn(|cx| {
             // The peer may be gone: then there is nobody to tell.

@@ -26,6 +26,8 @@ pub(crate) struct Closed;
 pub(crate) enum NoHead {
     /// The endpoint has not worked on the request and will not (RFC 9113 §8.7).
     Refused,
+    /// The connection ended before any of the request had left.
+    NotSent,
     /// The stream, or its connection, broke off.
     Broken,
 }
@@ -172,7 +174,14 @@ impl Stream {
         match self.connection.reset_code(key) {
             Some(ErrorCode::RefusedStream) => Poll::Ready(Err(NoHead::Refused)),
             Some(_) => Poll::Ready(Err(NoHead::Broken)),
-            None if self.connection.is_over() => Poll::Ready(Err(NoHead::Broken)),
+            None if self.connection.is_over() => {
+                let has_sent = self.connection.wire.borrow().has_sent(key);
+                Poll::Ready(Err(if has_sent {
+                    NoHead::Broken
+                } else {
+                    NoHead::NotSent
+                }))
+            }
             None => {
                 self.connection.watch(key, cx);
                 Poll::Pending

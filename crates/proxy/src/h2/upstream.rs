@@ -228,6 +228,10 @@ async fn drive(mut driver: Driver, idle: Duration, mut joined: Option<Joined>) {
         connection.wire.borrow_mut().go_away();
         connection.wire.borrow_mut().go_away();
     }
-    driver.end(Duration::ZERO).await;
+    if !matches!(over, Over::Closed) {
+        driver.shut(Duration::ZERO).await;
+    }
+    // Last of all: of a request that has not left by now, its exchange is told that it never will.
+    connection.end();
     drop(joined);
 }

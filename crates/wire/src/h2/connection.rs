@@ -331,6 +331,13 @@ impl Connection {
         }
     }
 
+    /// True if some of the request on the stream has left: if not, nobody has worked on it.
+    /// Clients only.
+    pub fn has_sent(&self, key: StreamKey) -> bool {
+        let stream = self.streams.peek(key);
+        stream.is_none_or(|stream| self.output.has_sent(stream.head_at))
+    }
+
     /// Streams that are open or not freed.
     pub fn streams(&self) -> usize {
         self.streams.count()

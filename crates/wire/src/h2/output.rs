@@ -34,6 +34,16 @@ impl Output {
         &self.bytes[self.sent..]
     }
 
+    /// Where the next frame will stand among all bytes that ever leave.
+    pub(super) fn end(&self) -> u64 {
+        self.sent_ever + self.owed().len() as u64
+    }
+
+    /// True if some byte from there on has left.
+    pub(super) fn has_sent(&self, from: u64) -> bool {
+        self.sent_ever > from
+    }
+
     /// The first `count` bytes of what is owed have left.
     pub(super) fn sent(&mut self, count: usize) {
         self.sent += count;

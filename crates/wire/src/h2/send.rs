@@ -18,6 +18,7 @@ impl Connection {
         let id = self.our_next;
         self.our_next += 2;
         let method = head.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let head_at = self.output.end();
         let (encoder, scheme) = (&mut self.encoder, self.scheme);
         self.output.push_block(id, is_end, |out| {
             write_request(encoder, head, scheme, out);
@@ -28,6 +29,7 @@ impl Connection {
             method: Method::from_token(method),
             receive: Receive::ExpectHead,
             send: if is_end { Send::Done } else { Send::ExpectBody },
+            head_at,
             send_window: SendWindow::new(self.peer.initial_window),
             receive_window: ReceiveWindow::new(self.settings.stream_window, self.stream_window),
             ..Stream::default()

@@ -64,6 +64,8 @@ pub(super) struct Stream {
     pub(super) is_stalled: bool,
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
+    /// Where its request stands in the output. Clients only.
+    pub(super) head_at: u64,
     /// Bytes that Content-Length still promises.
     pub(super) content_left: Option<u64>,
     /// Content that has arrived and was not read.
@@ -188,6 +190,7 @@ impl Default for Stream {
             is_stalled: false,
             send_window: SendWindow::new(0),
             receive_window: ReceiveWindow::new(0, 0),
+            head_at: 0,
             content_left: None,
             content: Content::default(),
             trailers: Vec::new(),
