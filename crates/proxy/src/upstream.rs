@@ -12,7 +12,7 @@ use balance::{
     Address, ConnectionPlace, Endpoint, Lease, NoConnectionLeft, Pick, Ticket, Wanted, Why,
 };
 use config::UpstreamProtocol;
-use net::{Buffer, ConnectOptions, IdleConnections, Stream, TlsClient};
+use net::{Buffer, ConnectOptions, IdleConnections, Stream, TlsClient, TlsFault};
 use observe::WorkerMetrics;
 
 use crate::channel::Channel;
@@ -442,8 +442,8 @@ fn connection_place(worker: &Worker, pool: usize) -> Result<Option<ConnectionPla
 }
 
 fn tls_failure(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::InvalidData => Failure::TlsCertificate,
+    match TlsFault::of(error) {
+        Some(fault) if fault.is_certificate => Failure::TlsCertificate,
         _ => Failure::TlsProtocol,
     }
 }
