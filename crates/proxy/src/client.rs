@@ -151,6 +151,14 @@ impl Client {
         head: &[u8],
         patience: Duration,
     ) -> Result<(), Gone> {
+        self.allow(patience);
+        poll_fn(|cx| match &mut self.channel {
+            Channel::Stream(stream) if stream.poll_room(cx).is_pending() => {
+                self.poll_timeout(cx).map(|()| Err(Gone))
+            }
+            _ => Poll::Ready(Ok(())),
+        })
+        .await?;
         match &mut self.channel {
             Channel::Connection(_) => self.write_all(head, patience).await,
             Channel::Stream(stream) => {

@@ -465,6 +465,13 @@ fn connect_failure(error: &io::Error) -> Failure {
     }
 }
 
+impl Kept {
+    /// Closes a connection that waits. False if none does.
+    fn close_one(&self) -> bool {
+        self.idle.borrow_mut().close_oldest() || self.shared.close_one()
+    }
+}
+
 impl Upstreams {
     pub(crate) fn new(plan: &Plan) -> Self {
         let endpoints = plan
@@ -514,8 +521,7 @@ impl Upstreams {
 
     /// Closes a connection of the pool that waits. False if none does.
     fn close_one(&self, pool: usize) -> bool {
-        let mut endpoints = self.endpoints[pool].iter();
-        endpoints.any(|kept| kept.idle.borrow_mut().close_oldest())
+        self.endpoints[pool].iter().any(Kept::close_one)
     }
 
     /// Closes what waits for a request to this endpoint: there is reason to think that it closed
@@ -531,8 +537,7 @@ impl Upstreams {
         let now = Instant::now();
         let pools = self.endpoints.iter().zip(&plan.pools).zip(&metrics.pools);
         for ((endpoints, pool), metrics) in pools {
-            let mut kept = endpoints.iter();
-            if pool.wants_connection() && kept.any(|kept| kept.idle.borrow_mut().close_oldest()) {
+            if pool.wants_connection() && endpoints.iter().any(Kept::close_one) {
                 pool.end_connection_want();
             }
             for (kept, metrics) in endpoints.iter().zip(&metrics.endpoints) {

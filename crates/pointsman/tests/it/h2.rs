@@ -232,6 +232,22 @@ fn streams_share_connections_to_an_endpoint_until_they_are_full() {
 }
 
 #[test]
+fn a_pool_with_few_connections_closes_idle_ones_for_others() {
+    let endpoint = || Endpoint::speaking(Protocol::h2(), |_| Reply::ok("x"));
+    let [a, b] = [endpoint(), endpoint()];
+    let proxy = Setup::to(&[&a, &b])
+        .workers(1)
+        .pool("protocol = \"h2\"\npolicy = \"round_robin\"\ncircuit = { connections = 1 }")
+        .start();
+    let mut client = proxy.client();
+    for _ in 0..6 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert_eq!((a.request_count(), b.request_count()), (3, 3));
+    poll_until("one is left", SOON, || a.open_count() + b.open_count() == 1);
+}
+
+#[test]
 fn many_streams_need_one_connection_to_an_endpoint() {
     let gate = Gate::new();
     let endpoint = Endpoint::speaking(Protocol::h2(), {

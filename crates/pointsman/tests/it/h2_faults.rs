@@ -95,6 +95,38 @@ fn a_client_that_reads_nothing_is_not_read_from_without_end() {
         .read_until(|frame| frame.kind == Frame::HEADERS && frame.stream == stream(served as u32));
 }
 
+/// Nor have interim heads.
+#[test]
+fn interim_responses_wait_for_a_client_that_reads_nothing() {
+    const HINT: &[u8] = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n";
+    // Far more than the kernel and we hold for a client.
+    let endpoint = Endpoint::start(|_| {
+        let mut reply = Reply::raw(Vec::new());
+        for _ in 0..40 {
+            reply = reply.then(Step::Send(HINT.repeat(50_000)));
+        }
+        reply.then(Step::Close)
+    });
+    let proxy = Setup::to(&[&endpoint])
+        .workers(1)
+        .listener("h2c = true\ntimeouts = { body = \"1s\" }")
+        .start();
+    let mut frames = Frames::open(proxy.peer(), &[]);
+    let head = Frame::block(&[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "test.example"),
+    ]);
+    frames.send(&Frame::request(stream(0), head));
+    proxy.wait_for_in_flight(1);
+    proxy.wait_for_in_flight(0);
+    let log = &proxy.log(1)[0];
+    assert_eq!(log["ended_by"], "client", "{log}");
+    let sent = log["bytes_sent"].as_u64().expect("a number");
+    assert!(sent < 20_000_000, "{sent} bytes of heads for nobody");
+}
+
 /// Clients that take nothing hold their own responses, not those of others from the same endpoint.
 #[test]
 fn slow_readers_do_not_stop_others_on_the_same_upstream_connection() {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use balance::ConnectionPlace;
 use message::ResponseHead;
 use wire::h2::{self, ErrorCode, StreamKey};
 
@@ -25,6 +26,10 @@ pub(crate) struct Connection {
     asked: Cell<Option<Instant>>,
     /// Who waits for the peer's settings.
     unsettled: RefCell<Vec<Waker>>,
+    /// Who waits until less is owed to the peer.
+    crowded: RefCell<Vec<Waker>>,
+    /// Where the pool bounds its connections.
+    place: RefCell<Option<ConnectionPlace>>,
 }
 
 /// What waits for the holder of a stream.
@@ -55,6 +60,8 @@ impl Connection {
             is_over: Cell::new(false),
             asked: Cell::new(None),
             unsettled: RefCell::default(),
+            crowded: RefCell::default(),
+            place: RefCell::default(),
         }
     }
 
@@ -66,6 +73,8 @@ impl Connection {
     /// The connection has ended: every stream is told.
     pub(crate) fn end(&self) {
         self.is_over.set(true);
+        self.hold(None);
+        self.has_sent();
         self.settle();
         for slot in &mut *self.slots.borrow_mut() {
             wake(slot);
@@ -157,6 +166,34 @@ impl Connection {
         for waker in self.unsettled.take() {
             waker.wake();
         }
+    }
+
+    /// The task of `cx` waits until something has left.
+    pub(crate) fn watch_output(&self, cx: &Context<'_>) {
+        self.crowded.borrow_mut().push(cx.waker().clone());
+    }
+
+    /// Something has left.
+    pub(crate) fn has_sent(&self) {
+        for waker in self.crowded.take() {
+            waker.wake();
+        }
+    }
+
+    /// Holds `place` for as long as the connection lives.
+    pub(crate) fn hold(&self, place: Option<ConnectionPlace>) {
+        *self.place.borrow_mut() = place;
+    }
+
+    /// Ends the connection if no exchange uses it and it holds a place, which is free then.
+    pub(crate) fn leave_place(&self) -> bool {
+        if self.is_busy() || self.place.borrow().is_none() {
+            return false;
+        }
+        self.hold(None);
+        self.wire.borrow_mut().go_away();
+        self.wake_driver();
+        true
     }
 
     /// No stream is open: gives back the memory for them.

@@ -149,6 +149,7 @@ impl Driver {
             has_sent = true;
         }
         if has_sent {
+            self.connection.has_sent();
             wake_writable(&self.connection, &mut wire);
         }
         Ok(())

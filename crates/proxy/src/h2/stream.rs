@@ -17,6 +17,9 @@ pub(crate) struct Stream {
     key: Option<StreamKey>,
 }
 
+/// Bytes owed to the peer beyond which heads wait that there may be many of.
+const OWED_MAX: usize = 64 * 1024;
+
 /// A stream that nothing more can be sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
@@ -145,6 +148,16 @@ impl Stream {
             }
             Err(_) => Poll::Ready(Err(Closed)),
         }
+    }
+
+    /// Ready once so little is owed to the peer that more can be sent without a window.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let owed = self.connection.wire.borrow().output().len();
+        if owed < OWED_MAX || self.connection.is_over() {
+            return Poll::Ready(());
+        }
+        self.connection.watch_output(cx);
+        Poll::Pending
     }
 
     /// Ends the message, with `trailers`, lines of text, perhaps none.

@@ -107,6 +107,7 @@ impl Shared {
             wire.set_scheme("https");
         }
         let connection = Rc::new(Connection::new(wire));
+        connection.hold(place);
         let first = Stream::promised(&connection);
         self.connections.borrow_mut().push(Rc::clone(&connection));
         spawn_local(async move {
@@ -118,7 +119,6 @@ impl Shared {
                 usize::MAX,
             );
             drive(driver, idle, joined).await;
-            drop(place);
         });
         first
     }
@@ -126,6 +126,17 @@ impl Shared {
     /// No new exchange goes to the connections that are there.
     pub(crate) fn forget(&self) {
         self.connections.borrow_mut().clear();
+    }
+
+    /// Closes a connection that carries no exchange and that counts for the pool. False if there
+    /// is none.
+    pub(crate) fn close_one(&self) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        let Some(index) = connections.iter().position(|one| one.leave_place()) else {
+            return false;
+        };
+        connections.remove(index);
+        true
     }
 
     /// How many connections carry no exchange.
