@@ -219,18 +219,30 @@ impl Client {
         }
     }
 
+    /// Closes a connection on which nothing more comes. TLS may hold what was written last, which
+    /// has `patience` to leave, and says goodbye; for TCP the close is all there is to say.
+    pub(crate) async fn close_in_order(&mut self, patience: Duration) {
+        if self.peer.tls.is_some() {
+            self.shut(patience).await;
+        }
+    }
+
+    /// Says that nothing more is sent, once it has left. False if that took more than `patience`.
+    async fn shut(&mut self, patience: Duration) -> bool {
+        self.last_moment = None;
+        self.allow(patience);
+        poll_fn(|cx| match self.channel.poll_shutdown(cx) {
+            Poll::Ready(shut) => Poll::Ready(shut.is_ok()),
+            Poll::Pending => self.poll_timeout(cx).map(|()| false),
+        })
+        .await
+    }
+
     /// Closes so that the client gets what was written last: a close with unread bytes would send
     /// a reset, which discards it (RFC 9112 §9.6). What waits to be sent has `patience` to leave.
     /// Reads on for a moment, and throws it away.
     pub(crate) async fn close_gently(&mut self, patience: Duration) {
-        self.last_moment = None;
-        self.allow(patience);
-        let is_shut = poll_fn(|cx| match self.channel.poll_shutdown(cx) {
-            Poll::Ready(shut) => Poll::Ready(shut.is_ok()),
-            Poll::Pending => self.poll_timeout(cx).map(|()| false),
-        })
-        .await;
-        if !is_shut {
+        if !self.shut(patience).await {
             return;
         }
         self.allow(LINGER_MAX);

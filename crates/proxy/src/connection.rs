@@ -98,6 +98,10 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, peer: Option
                 client.allow_until(now + idle_timeout);
             }
             Next::Close => break,
+            Next::CloseInOrder => {
+                client.close_in_order(listener.timeouts.body).await;
+                break;
+            }
             Next::CloseGently => {
                 client.close_gently(listener.timeouts.body).await;
                 break;

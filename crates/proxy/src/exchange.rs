@@ -41,8 +41,10 @@ pub(crate) enum Next {
     Wait,
     /// It may carry another request. The last one ended at this time.
     KeepAlive(Instant),
-    /// Close it.
+    /// Close it: something is missing, or nobody is there.
     Close,
+    /// Close it: everything was written, and nothing more comes.
+    CloseInOrder,
     /// Close it, but let the client read what was written although it is still sending.
     CloseGently,
 }
@@ -529,15 +531,13 @@ impl Exchange<'_> {
             if keep_alive {
                 return Next::KeepAlive(now);
             }
-            // A close with bytes unread would take back what was written last, and so would one
-            // before TLS has sent it.
-            let may_close = up.source_is_done()
+            // A close with bytes unread would take back what was written last.
+            let is_quiet = up.source_is_done()
                 && client.buffer.is_empty()
-                && client.peer.tls.is_none()
                 && !worker.is_draining()
                 && !client.has_news();
-            return if may_close {
-                Next::Close
+            return if is_quiet {
+                Next::CloseInOrder
             } else {
                 Next::CloseGently
             };
