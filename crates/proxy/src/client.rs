@@ -1,5 +1,6 @@
 //! The downstream half of a connection.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use wire::proxy_protocol::Header;
 
 use crate::channel::Channel;
 use crate::client_address::ClientAddress;
+use crate::headers::Introduction;
 
 /// A client's side of exchanges, and what has arrived on it: of one after the other on a
 /// connection of HTTP/1, of a single one on a stream of HTTP/2.
@@ -40,6 +42,7 @@ pub(crate) struct Peer {
     pub(crate) proxied: Option<Box<Header>>,
     /// What the client has connected to, where endpoints are told.
     pub(crate) destination: Option<SocketAddr>,
+    pub(crate) introduction: RefCell<Introduction>,
 }
 
 impl Peer {

@@ -4,6 +4,7 @@
 //! What lives here lives as long as the connection, so it is little: the work of an exchange is
 //! in a future of its own that exists only while there is one.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -68,6 +69,7 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, peer: Option
             None if is_destination_told => stream.local_addr(),
             None => None,
         },
+        introduction: RefCell::default(),
     });
     if peer.tls.as_ref().is_some_and(|tls| tls.is_http2) {
         return Box::pin(h2::serve(open, stream, buffer, peer)).await;

@@ -405,6 +405,7 @@ impl Exchange<'_> {
         let extras = RequestExtras {
             peer: &self.client.peer.address,
             identity: &self.record.identity,
+            introduction: &peer.introduction,
             request_id: self.record.request_id.as_bytes(),
             pseudonym: &plan.pseudonym,
             pool: &plan.pools[route.pool].settings.name,

@@ -1,5 +1,7 @@
 //! The heads that leave: what we forward, what we take out, what we say ourselves.
 
+use std::cell::RefCell;
+
 use config::ClientCertificateHeaders;
 use message::{
     BodyLength, Field, FieldName, Method, RequestHead, ResponseHead, Status, Version, cookies,
@@ -17,6 +19,8 @@ pub(crate) struct RequestExtras<'a> {
     /// The other end of the client's connection.
     pub(crate) peer: &'a ClientAddress,
     pub(crate) identity: &'a Identity,
+    /// What was said of the client for the request before, on the same connection.
+    pub(crate) introduction: &'a RefCell<Introduction>,
     pub(crate) request_id: &'a [u8],
     /// Our own name in `Via`.
     pub(crate) pseudonym: &'a str,
@@ -37,6 +41,19 @@ pub(crate) struct RequestExtras<'a> {
     /// a call of gRPC.
     pub(crate) content_type: Option<&'a [u8]>,
 }
+
+/// What endpoints are told of a client: the same for all requests of its connection to one host,
+/// so that it need not be put together each time.
+#[derive(Debug, Default)]
+pub(crate) struct Introduction {
+    /// There was a request: one that stays alone is not worth the memory.
+    has_spoken: bool,
+    authority: Vec<u8>,
+    text: Vec<u8>,
+}
+
+/// Longest authority for which an introduction is kept: no client makes its connections dear.
+const AUTHORITY_BYTES_MAX: usize = 256;
 
 /// Writes the head of a request to an endpoint, as the text of HTTP/1.1. `head.upgrade` is set
 /// only if the route allows that protocol.
@@ -80,7 +97,8 @@ pub(crate) fn write_request_head(
     if let Some(content_type) = extras.content_type {
         write_field("Content-Type", content_type, out);
     }
-    write_identity(head, extras, out);
+    introduce(head, extras, out);
+    write_field("X-Request-Id", extras.request_id, out);
     write_certificate(extras, out);
     out.extend_from_slice(b"Via: ");
     out.extend_from_slice(&head.version.as_str().as_bytes()[5..]);
@@ -158,7 +176,27 @@ fn tells_certificate(name: &[u8], names: &ClientCertificateHeaders) -> bool {
     names.into_iter().flatten().any(|ours| is_name(ours))
 }
 
-/// Writes who the client is, and how it reached us.
+/// Writes who the client is, and how it reached us: as before, if nothing else may have been said.
+fn introduce(head: &RequestHead, extras: &RequestExtras<'_>, out: &mut Vec<u8>) {
+    let authority = head.text(head.authority);
+    let mut kept = extras.introduction.borrow_mut();
+    let is_kept = !kept.text.is_empty() && kept.authority == authority;
+    let may_keep = kept.has_spoken && authority.len() <= AUTHORITY_BYTES_MAX;
+    // What a trusted proxy says is another thing each time.
+    if extras.identity.is_trusted || !(is_kept || may_keep) {
+        kept.has_spoken = true;
+        return write_identity(head, extras, out);
+    }
+    if !is_kept {
+        kept.text.clear();
+        write_identity(head, extras, &mut kept.text);
+        kept.authority.clear();
+        kept.authority.extend_from_slice(authority);
+    }
+    out.extend_from_slice(&kept.text);
+}
+
+/// Puts together who the client is, and how it reached us.
 fn write_identity(head: &RequestHead, extras: &RequestExtras<'_>, out: &mut Vec<u8>) {
     let RequestExtras { peer, identity, .. } = extras;
     let authority = head.text(head.authority);
@@ -205,7 +243,6 @@ fn write_identity(head: &RequestHead, extras: &RequestExtras<'_>, out: &mut Vec<
     if !host.is_empty() {
         write_field("X-Forwarded-Host", host, out);
     }
-    write_field("X-Request-Id", extras.request_id, out);
 }
 
 /// Writes the values of all fields of this name, a comma behind each. False if there are none.

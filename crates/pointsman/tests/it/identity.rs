@@ -52,6 +52,32 @@ fn a_trusted_proxy_names_the_client_for_all_that_goes_by_it() {
     assert_eq!(line["request_id"], "of-the-proxy");
 }
 
+/// What is said of a client is kept with its connection, for each host anew.
+#[test]
+fn every_request_of_a_connection_is_introduced_for_its_own_host() {
+    let endpoint = named("hello");
+    let proxy = proxy_to(&[&endpoint]);
+    let mut client = proxy.client();
+    let long = format!("{}.example", "x".repeat(300));
+    for host in [
+        "a.example",
+        "a.example",
+        "a.example",
+        "b.example",
+        "a.example",
+        &long,
+        &long,
+        "b.example:80",
+    ] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(client.read_response().status, 200, "{host}");
+        assert_eq!(told(&endpoint, "x-forwarded-host"), host);
+        assert_eq!(told(&endpoint, "x-forwarded-for"), "127.0.0.1");
+        let forwarded = format!("for=127.0.0.1;host=\"{host}\";proto=http");
+        assert_eq!(told(&endpoint, "forwarded"), forwarded);
+    }
+}
+
 #[test]
 fn whoever_is_not_trusted_names_nobody() {
     let endpoint = named("hello");

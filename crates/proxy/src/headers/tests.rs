@@ -58,6 +58,7 @@ fn lines_with(head: &RequestHead, from: &Sender, more: &More<'_>) -> Vec<String>
     let extras = RequestExtras {
         peer: &peer,
         identity: &identity,
+        introduction: &RefCell::default(),
         request_id: b"id",
         pseudonym: "me",
         pool: "app",
