@@ -80,6 +80,7 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, peer: Option
         Rc::clone(&peer),
         Deadline::new(Instant::now() + idle_timeout),
     );
+    client.bytes_received = buffer.filled().len() as u64;
     client.buffer = buffer;
     let may_know = listener.http2 && peer.tls.is_none();
     if may_know && wait_for_preface(&open, &mut client).await {

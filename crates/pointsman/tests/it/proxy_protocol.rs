@@ -1,6 +1,7 @@
 //! PROXY headers: from proxies in front, and to endpoints, for which another balancer stands here.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use testkit::{Client, Endpoint, H2Client, Pki, Reply, TlsClient, poll_until};
 use wire::proxy_protocol::{Addresses, Header, Tls, write_v1, write_v2};
@@ -220,6 +221,13 @@ fn an_optional_header_may_be_left_out() {
         assert_eq!(client.read_response().text(), "hello");
         assert_eq!(told(&endpoint, "x-forwarded-for"), "192.0.2.7");
     }
+    // The same, slow enough that the beginning is looked at before the rest is there.
+    let mut client = proxy.client();
+    client.send("PR");
+    std::thread::sleep(Duration::from_millis(100));
+    client.send("OPFIND / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response_to("PROPFIND").text(), "hello");
+
     let mut client = proxy.client();
     client.send_in_pieces([&v2(None)[..14], &[0xff; 2]].concat(), 5);
     assert_closed(&mut client);
