@@ -58,12 +58,8 @@ pub(crate) async fn serve(
     };
     let mut is_last_call = false;
     let over = poll_fn(|cx| {
-        let mut has_requests = false;
         let mut receive = |wire: &mut h2::Connection, event: Event| match event {
-            Event::Request(key) => {
-                has_requests = true;
-                begin(key, wire, None);
-            }
+            Event::Request(key) => begin(key, wire, None),
             Event::Rejected(key, bad) => begin(key, wire, Some(bad)),
             _ => {}
         };
