@@ -236,12 +236,7 @@ pub(crate) fn write_reply(
     if failure == Failure::MethodNotAllowed {
         write_field("Allow", ALLOW, out);
     }
-    write_field(
-        "Connection",
-        if keep_alive { b"keep-alive" } else { b"close" },
-        out,
-    );
-    out.extend_from_slice(b"\r\n");
+    end_head(keep_alive, out);
     if request.method != message::Method::Head {
         out.extend_from_slice(body.as_bytes());
     }
@@ -256,12 +251,7 @@ pub(crate) fn write_options(request_id: &str, keep_alive: bool, out: &mut Vec<u8
     write_field("Allow", ALLOW, out);
     write_field("Content-Length", b"0", out);
     write_field("X-Request-Id", request_id.as_bytes(), out);
-    write_field(
-        "Connection",
-        if keep_alive { b"keep-alive" } else { b"close" },
-        out,
-    );
-    out.extend_from_slice(b"\r\n");
+    end_head(keep_alive, out);
 }
 
 /// Appends the redirect of `request` to HTTPS at `port` (RFC 9110 §15.4.9): method and body stay.
@@ -289,11 +279,13 @@ pub(crate) fn write_redirect(
     out.extend_from_slice(b"\r\n");
     write_field("Content-Length", b"0", out);
     write_field("X-Request-Id", request_id.as_bytes(), out);
-    write_field(
-        "Connection",
-        if keep_alive { b"keep-alive" } else { b"close" },
-        out,
-    );
+    end_head(keep_alive, out);
+}
+
+/// Appends what becomes of the connection, and the end of the head.
+pub(crate) fn end_head(keep_alive: bool, out: &mut Vec<u8>) {
+    let connection: &[u8] = if keep_alive { b"keep-alive" } else { b"close" };
+    write_field("Connection", connection, out);
     out.extend_from_slice(b"\r\n");
 }
 

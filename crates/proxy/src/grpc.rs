@@ -15,7 +15,7 @@ use wire::grpc::{
 };
 use wire::h1::{BadMessage, write_field};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, end_head};
 use crate::key;
 use crate::record::Outcome;
 
@@ -129,9 +129,7 @@ impl Call {
         let proxy_status = format!("pointsman; error={}", failure.word());
         write_field("Proxy-Status", proxy_status.as_bytes(), out);
         write_field("X-Request-Id", request_id.as_bytes(), out);
-        let connection: &[u8] = if keep_alive { b"keep-alive" } else { b"close" };
-        write_field("Connection", connection, out);
-        out.extend_from_slice(b"\r\n");
+        end_head(keep_alive, out);
     }
 
     /// The code for a failure of this call.
