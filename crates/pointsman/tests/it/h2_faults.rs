@@ -366,6 +366,7 @@ fn a_slow_reader_gets_its_last_response_although_we_stop() {
         })
         .collect();
     poll_until("all are asked", SOON, || endpoint.request_count() == 60);
+    // The slow readers themselves: nothing is read before the stop, nor for some time of it.
     std::thread::sleep(Duration::from_millis(500));
     let stopping = std::thread::spawn(move || proxy.stop_within(Duration::from_secs(30)));
     std::thread::sleep(Duration::from_millis(1000));
@@ -443,6 +444,7 @@ fn a_request_that_was_not_sent_moves_when_its_connection_ends() {
         while upload.try_send_data(&[0; 100_000]).is_ok() {}
         upload
     });
+    // The upload goes on meanwhile, until all that holds bytes on its way is full.
     std::thread::sleep(Duration::from_millis(1500));
     let other = H2Client::connect(proxy.peer());
     let mut post = other.send(&H2Request::post("/order"), b"");
