@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// A transport address. Host names are resolved before one is made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// TCP.
+    /// TCP, or UDP where that is spoken.
     Tcp(SocketAddr),
     /// A Unix stream socket, written `unix:/path`.
     Unix(PathBuf),

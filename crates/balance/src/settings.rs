@@ -81,6 +81,8 @@ pub struct PolicySettings {
 pub enum HashKey {
     /// The client's address without its port.
     ClientIp,
+    /// The client's address with its port: every connection, or flow of datagrams, for itself.
+    ClientAddress,
     /// The first field of this name, in lower case.
     Header(Box<str>),
     /// The first cookie of this name.

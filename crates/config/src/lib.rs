@@ -46,8 +46,8 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use snapshot::{
     AccessLog, AccessLogSink, Admin, CertificateFiles, Certificates, ClientCertificateHeaders,
-    ClientCertificates, HeadLimits, Http2Limits, Listener, ListenerSocket, ListenerTimeouts,
-    ListenerTls, Pool, PoolSocket, PoolTls, ProxyProtocol, ProxyVersion, Route, RouteTimeouts,
-    Snapshot, SocketOptions, TlsPolicy, UpstreamProtocol,
+    ClientCertificates, HeadLimits, Http2Limits, Listener, ListenerProtocol, ListenerSocket,
+    ListenerTimeouts, ListenerTls, Pool, PoolSocket, PoolTls, ProxyProtocol, ProxyVersion, Route,
+    RouteTimeouts, Snapshot, SocketOptions, TlsPolicy, UdpSettings, UpstreamProtocol,
 };
 pub use text::{Loaded, parse};

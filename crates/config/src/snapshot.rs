@@ -1,7 +1,7 @@
 //! The validated config. If you hold it, it is valid.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,8 +65,16 @@ pub struct Listener {
     pub limits: HeadLimits,
     /// How long clients may take.
     pub timeouts: ListenerTimeouts,
+    /// What is spoken there.
+    pub protocol: ListenerProtocol,
     /// The routes of this listener; values are indices into [`Snapshot::routes`].
     pub routes: route::Table,
+    /// Where connections and flows go that are no HTTP: an index into [`Snapshot::routes`].
+    /// Always there for UDP; for TCP unless all that comes is to match `passthrough`.
+    pub relay: Option<usize>,
+    /// TLS connections that are passed on as they are, by the names that clients ask for; values
+    /// are indices into [`Snapshot::routes`].
+    pub passthrough: route::Names,
     /// Clients speak TLS.
     pub tls: Option<ListenerTls>,
     /// Clients may speak HTTP/2: by ALPN where there is TLS, else with prior knowledge. True by
@@ -82,6 +90,33 @@ pub struct Listener {
     pub redirect_to_https: Option<u16>,
     /// How its sockets are made.
     pub socket: ListenerSocket,
+}
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ListenerProtocol {
+    /// HTTP, with TLS or without.
+    #[default]
+    Http,
+    /// Any protocol on TCP: bytes are relayed.
+    Tcp,
+    /// TLS, HTTP or something else, whichever the first bytes of a connection say.
+    Detect {
+        /// A client that is silent for so long waits for the server to speak first.
+        patience: Duration,
+    },
+    /// Any protocol on UDP: datagrams are relayed.
+    Udp(UdpSettings),
+}
+
+/// How datagrams are relayed. A client's datagrams belong to one flow, at one endpoint, until the
+/// flow is idle for the time-out of its route's tunnels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpSettings {
+    /// A flow ends after so many datagrams of the endpoint; `None`: by time alone.
+    pub replies: Option<NonZeroU32>,
+    /// Flows at once, over all workers; with more, the longest idle one goes.
+    pub flows_max: NonZeroUsize,
 }
 
 /// TLS with clients.
@@ -319,7 +354,8 @@ pub struct RouteTimeouts {
     pub response: Duration,
     /// Without progress while a body is exchanged with the endpoint.
     pub body: Duration,
-    /// Without traffic in either direction of an upgraded connection.
+    /// Without traffic in either direction of an upgraded connection, or one that is relayed, or a
+    /// flow.
     pub tunnel: Duration,
     /// The whole exchange; `None`: no bound.
     pub total: Option<Duration>,

@@ -17,6 +17,7 @@ mod options;
 mod runtime;
 mod stream;
 mod tls;
+mod udp;
 
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use connect::{check_connect, connect};
@@ -31,3 +32,4 @@ pub use tls::{
     TlsClientSettings, TlsFault, TlsInfo, TlsServer, TlsServerSettings, TlsStream, accept_tls,
     check_certificate, connect_tls,
 };
+pub use udp::{Datagram, Inbox, Outbox, UdpSocket, bind_udp};

@@ -18,6 +18,10 @@ pub struct Entry<'a> {
     pub client: &'a str,
     /// The listener's name.
     pub listener: &'a str,
+    /// `tcp` or `udp`, where it is not HTTP.
+    pub protocol: Option<&'a str>,
+    /// The name that the client asked for as it began TLS, where it is not HTTP.
+    pub sni: Option<&'a str>,
     /// The version of HTTP that the client speaks.
     pub version: Option<&'a [u8]>,
     /// The method as sent.
@@ -34,6 +38,8 @@ pub struct Entry<'a> {
     pub bytes_received: u64,
     /// Bytes of the response, head included.
     pub bytes_sent: u64,
+    /// Datagrams from the client and to it.
+    pub datagrams: Option<(u64, u64)>,
     /// The route's name.
     pub route: Option<&'a str>,
     /// The pool's name.
@@ -90,6 +96,8 @@ impl Entry<'_> {
         string(&mut object, "request_id", self.request_id);
         object.string("client", self.client);
         object.string("listener", self.listener);
+        string(&mut object, "protocol", self.protocol);
+        string(&mut object, "sni", self.sni);
         string(&mut object, "version", self.version);
         string(&mut object, "method", self.method);
         string(&mut object, "host", self.host);
@@ -100,6 +108,10 @@ impl Entry<'_> {
         string(&mut object, "grpc_status", self.grpc_status);
         object.number("bytes_received", self.bytes_received);
         object.number("bytes_sent", self.bytes_sent);
+        if let Some((received, sent)) = self.datagrams {
+            object.number("datagrams_received", received);
+            object.number("datagrams_sent", sent);
+        }
         string(&mut object, "route", self.route);
         string(&mut object, "pool", self.pool);
         string(&mut object, "endpoint", self.endpoint);
@@ -166,6 +178,8 @@ mod tests {
             request_id: None,
             client: "192.0.2.1:40000",
             listener: "web",
+            protocol: None,
+            sni: None,
             version: None,
             method: None,
             host: None,
@@ -174,6 +188,7 @@ mod tests {
             grpc_status: None,
             bytes_received: 3,
             bytes_sent: 0,
+            datagrams: None,
             route: None,
             pool: None,
             endpoint: None,

@@ -86,6 +86,20 @@ pub struct ListenerMetrics {
     /// Connections closed at once, because a trusted proxy sent no PROXY header where one is
     /// required, or a broken one.
     pub proxy_headers_rejected: Counter,
+    /// Connections closed at once, because they began like TLS and broke its rules.
+    pub hellos_rejected: Counter,
+    /// Datagrams of clients.
+    pub datagrams_received: Counter,
+    /// Datagrams to clients.
+    pub datagrams_sent: Counter,
+    /// Datagrams, of either side, that were not passed on.
+    pub datagrams_dropped: Counter,
+    /// Flows of datagrams that began.
+    pub flows_opened: Counter,
+    /// Flows that ended to make room for others.
+    pub flows_evicted: Counter,
+    /// Flows that are open.
+    pub flows_open: Gauge,
     /// TLS handshakes that succeeded, those that resumed a session included.
     pub tls_handshakes: Counter,
     /// TLS handshakes that resumed a session.

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use balance::Address;
-use config::{Listener, Snapshot};
+use config::{Listener, ListenerProtocol, Snapshot};
 use net::{ListenerOptions, Listening};
 use proxy::{connect_options, listener_options};
 
@@ -34,16 +34,20 @@ pub fn unbindable(snapshot: &Snapshot) -> Vec<BindError> {
     let listeners = snapshot.listeners.iter().flat_map(|listener| {
         let options = listener_options(&listener.socket);
         let binds = listener.bind.iter();
-        binds.map(move |bind| (who(listener), bind.clone(), options.clone()))
+        binds.map(move |address| {
+            let result = bind(listener, address, 1, &options);
+            (who(listener), address.clone(), result)
+        })
     });
     let admin = snapshot.admin.bind;
     let admin = admin.map(|bind| {
-        let options = ListenerOptions::default();
-        (ADMIN.to_owned(), Address::Tcp(bind), options)
+        let address = Address::Tcp(bind);
+        let result = net::bind(&address, 1, &ListenerOptions::default());
+        (ADMIN.to_owned(), address, result)
     });
     let mut errors = Vec::new();
-    for (who, address, options) in listeners.chain(admin) {
-        match net::bind(&address, 1, &options) {
+    for (who, address, result) in listeners.chain(admin) {
+        match result {
             // A Unix socket stays behind as a file.
             Ok(Listening {
                 address: Address::Unix(path),
@@ -88,7 +92,8 @@ pub(crate) fn bind_listeners(
     for (index, listener) in snapshot.listeners.iter().enumerate() {
         let options = listener_options(&listener.socket);
         for address in &listener.bind {
-            let listening = net::bind(address, workers, &options).map_err(|error| BindError {
+            let listening = bind(listener, address, workers, &options);
+            let listening = listening.map_err(|error| BindError {
                 who: who(listener),
                 wanted: Wanted::Listen(address.clone()),
                 error,
@@ -97,6 +102,21 @@ pub(crate) fn bind_listeners(
         }
     }
     Ok(bound)
+}
+
+/// Binds an address of a listener.
+fn bind(
+    listener: &Listener,
+    address: &Address,
+    workers: usize,
+    options: &ListenerOptions,
+) -> io::Result<Listening> {
+    match (&listener.protocol, address) {
+        (ListenerProtocol::Udp(_), Address::Tcp(address)) => {
+            net::bind_udp(*address, workers, options)
+        }
+        _ => net::bind(address, workers, options),
+    }
 }
 
 pub(crate) fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {

@@ -157,6 +157,7 @@ fn policy_text(policy: &PolicySettings) -> String {
 fn key_text(key: &HashKey) -> String {
     match key {
         HashKey::ClientIp => "client address".into(),
+        HashKey::ClientAddress => "client address and port".into(),
         HashKey::Path => "path".into(),
         HashKey::Header(name) => format!("header {name}"),
         HashKey::Cookie(name) => format!("cookie {name}"),

@@ -154,7 +154,8 @@ async fn serve(
         attempts,
     } = &mut *scratch;
     let attempts_before = std::mem::take(attempts);
-    let record = Record::begin(worker, client, request, consumed_before, attempts_before);
+    let record = Record::begin(worker, &client.peer, request, attempts_before);
+    let sent_before = client.bytes_sent;
     let mut exchange = Exchange {
         worker,
         client,
@@ -190,7 +191,11 @@ async fn serve(
         Next::KeepAlive(now) => now,
         _ => Instant::now(),
     };
-    *attempts = record.finish(worker, client, request, now);
+    let bytes = (
+        client.bytes_consumed() - consumed_before,
+        client.bytes_sent - sent_before,
+    );
+    *attempts = record.finish(worker, &client.peer, request, bytes, now);
     worker.return_scratch(scratch);
     next
 }

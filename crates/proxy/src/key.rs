@@ -14,6 +14,7 @@ pub(crate) fn of<'a>(
 ) -> Option<&'a [u8]> {
     let found = match key {
         HashKey::ClientIp => client.has_ip().then(|| client.ip()),
+        HashKey::ClientAddress => client.has_ip().then(|| client.as_str().as_bytes()),
         HashKey::Header(name) => fields(&request.fields, &request.bytes, name)
             .next()
             .map(|field| request.text(field.value)),

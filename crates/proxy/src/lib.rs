@@ -46,6 +46,7 @@ mod hedge;
 mod identity;
 mod key;
 mod proxy_header;
+mod relay;
 mod request_id;
 mod socket;
 mod sticky;

@@ -8,7 +8,7 @@ use observe::{Blame, Entry, OutcomeShape, Phases};
 use wire::grpc::Code;
 
 use crate::attempt::outcome_of;
-use crate::client::Client;
+use crate::client::Peer;
 use crate::failure::Failure;
 use crate::feedback;
 use crate::grpc::{self, Call};
@@ -146,6 +146,8 @@ pub(crate) struct Record {
     /// When the head had arrived; set by [`Record::begin`].
     pub(crate) began: Instant,
     pub(crate) time: SystemTime,
+    /// `None`: HTTP.
+    pub(crate) relayed: Option<Relayed>,
     pub(crate) identity: Identity,
     pub(crate) request_id: RequestId,
     /// `None`: the exchange is no call.
@@ -163,21 +165,28 @@ pub(crate) struct Record {
     pub(crate) ended_by: Option<EndedBy>,
     queue: Option<Duration>,
     first_byte: Option<Duration>,
-    bytes_consumed_before: u64,
-    bytes_sent_before: u64,
+}
+
+/// What is known of a connection or a flow whose bytes mean nothing to us.
+#[derive(Debug, Default)]
+pub(crate) struct Relayed {
+    /// `tcp` or `udp`.
+    pub(crate) protocol: &'static str,
+    /// The name that the client asked for.
+    pub(crate) sni: Option<Box<str>>,
+    /// Datagrams from the client and to it.
+    pub(crate) datagrams: Option<(u64, u64)>,
 }
 
 impl Record {
     /// A record for a request whose head has just arrived. `attempts` is memory to use.
     pub(crate) fn begin(
         worker: &Worker,
-        client: &Client,
+        peer: &Peer,
         request: &RequestHead,
-        bytes_consumed_before: u64,
         attempts: Vec<AttemptRecord>,
     ) -> Self {
         let time = SystemTime::now();
-        let peer = &client.peer;
         let trusted = &worker.plan.snapshot.listeners[peer.listener].trusted_proxies;
         let identity = Identity::of(request, &peer.address, peer.is_https(), trusted);
         let request_id = identity
@@ -187,6 +196,7 @@ impl Record {
         Self {
             began,
             time,
+            relayed: None,
             identity,
             request_id,
             call: Call::of(request, began),
@@ -201,9 +211,21 @@ impl Record {
             ended_by: None,
             queue: None,
             first_byte: None,
-            bytes_consumed_before,
-            bytes_sent_before: client.bytes_sent,
         }
+    }
+
+    /// A record for a connection or a flow that is relayed on `route`.
+    pub(crate) fn begin_relay(
+        worker: &Worker,
+        peer: &Peer,
+        relayed: Relayed,
+        route: Option<usize>,
+    ) -> Self {
+        let mut record = Self::begin(worker, peer, &RequestHead::default(), Vec::new());
+        record.relayed = Some(relayed);
+        record.route = route;
+        record.pool = route.map(|route| worker.plan.snapshot.routes[route].pool);
+        record
     }
 
     /// An endpoint was picked.
@@ -404,18 +426,18 @@ impl Record {
         self.end_attempt(worker, attempt, Outcome::Abandoned, now);
     }
 
-    /// Writes the record down. Returns the memory for the next one.
+    /// Writes the record down, with the bytes that came from the client and went to it. Returns the
+    /// memory for the next one.
     pub(crate) fn finish(
         mut self,
         worker: &Worker,
-        client: &Client,
+        peer: &Peer,
         request: &RequestHead,
+        (bytes_received, bytes_sent): (u64, u64),
         now: Instant,
     ) -> Vec<AttemptRecord> {
         let total = now - self.began;
-        let bytes_received = client.bytes_consumed() - self.bytes_consumed_before;
-        let bytes_sent = client.bytes_sent - self.bytes_sent_before;
-        let listener = &worker.metrics.listeners[client.peer.listener];
+        let listener = &worker.metrics.listeners[peer.listener];
         listener.bytes_received.add(bytes_received);
         listener.bytes_sent.add(bytes_sent);
         match self.route {
@@ -440,7 +462,7 @@ impl Record {
         let mut log = worker.log.borrow_mut();
         if !log.is_off() {
             let bytes = (bytes_received, bytes_sent);
-            log.line(|out| self.write_entry(worker, client, request, bytes, total, out));
+            log.line(|out| self.write_entry(worker, peer, request, bytes, total, out));
         }
         self.attempts.clear();
         self.attempts
@@ -449,7 +471,7 @@ impl Record {
     fn write_entry(
         &self,
         worker: &Worker,
-        client: &Client,
+        peer: &Peer,
         request: &RequestHead,
         (bytes_received, bytes_sent): (u64, u64),
         total: Duration,
@@ -471,13 +493,17 @@ impl Record {
             })
             .collect();
         let has_head = !request.bytes.is_empty();
+        let relayed = self.relayed.as_ref();
         let answered = self.answer.map(|number| &self.attempts[number]);
         let connect = self.attempts.iter().filter_map(|attempt| attempt.connect);
         Entry {
             time: self.time,
-            request_id: Some(self.request_id.as_bytes()),
-            client: self.identity.client(&client.peer.address).as_str(),
-            listener: &snapshot.listeners[client.peer.listener].name,
+            // Nobody but us would know it.
+            request_id: relayed.is_none().then(|| self.request_id.as_bytes()),
+            client: self.identity.client(&peer.address).as_str(),
+            listener: &snapshot.listeners[peer.listener].name,
+            protocol: relayed.map(|relayed| relayed.protocol),
+            sni: relayed.and_then(|relayed| relayed.sni.as_deref()),
             version: has_head.then(|| request.version.as_str().as_bytes()),
             method: has_head.then(|| request.text(request.method_text)),
             host: has_head.then(|| request.text(request.authority)),
@@ -486,6 +512,7 @@ impl Record {
             grpc_status: self.code.map(Code::as_str),
             bytes_received,
             bytes_sent,
+            datagrams: relayed.and_then(|relayed| relayed.datagrams),
             route: self.route.map(|route| &*snapshot.routes[route].name),
             pool: pool.map(|pool| &*pool.settings.name),
             endpoint: answered.map(|attempt| endpoint_name(attempt.endpoint)),

@@ -12,8 +12,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use balance::{Address, Balancer, LiveEvidence, Pool, RecentLatency};
-use config::Snapshot;
-use net::{Acceptor, Deadline, Stream, TlsClient, TlsServer};
+use config::{ListenerProtocol, Snapshot};
+use net::{Acceptor, Deadline, Stream, TlsClient, TlsServer, UdpSocket};
 use observe::{LogBuffer, WorkerMetrics};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local, unconstrained, yield_now};
@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout_at};
 
 use crate::connection;
 use crate::exchange::Scratch;
+use crate::relay;
 use crate::sticky::Stickiness;
 use crate::upstream::Upstreams;
 use crate::workers::{Drain, HandedOver, Mailbox, Workers};
@@ -153,9 +154,18 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
 
     let mut acceptors = Vec::new();
     for (listener, address, socket) in sockets {
-        let acceptor = Acceptor::new(&address, socket)?;
-        let accept = accept(Rc::clone(&worker), acceptor, listener, drain.clone());
-        acceptors.push(spawn_local(accept));
+        let (worker, drain) = (Rc::clone(&worker), drain.clone());
+        let is_udp = matches!(
+            worker.plan.snapshot.listeners[listener].protocol,
+            ListenerProtocol::Udp(_)
+        );
+        acceptors.push(if is_udp {
+            let socket = UdpSocket::listen(socket)?;
+            spawn_local(relay::udp::serve(worker, socket, listener, drain))
+        } else {
+            let acceptor = Acceptor::new(&address, socket)?;
+            spawn_local(accept(worker, acceptor, listener, drain))
+        });
     }
     let receiving = Rc::clone(&worker);
     spawn_local(async move {

@@ -9,7 +9,7 @@ use super::{Compiler, address};
 use crate::problem::Problems;
 use crate::raw::{Https, RawLimits, RawListener, RawListenerTimeouts, SizeText, Switch};
 use crate::spanned::{At, OneOrMany, Place, WordOr};
-use crate::{HeadLimits, Http2Limits, Listener, ListenerTimeouts};
+use crate::{HeadLimits, Http2Limits, Listener, ListenerProtocol, ListenerTimeouts};
 
 /// Where clients look for HTTPS (RFC 9110 §4.2.2).
 const HTTPS_PORT: u16 = 443;
@@ -84,8 +84,11 @@ impl Compiler<'_> {
             name,
             limits,
             timeouts: self.listener_timeouts(raw.timeouts),
+            protocol: ListenerProtocol::Http,
             // Filled by the routes.
             routes: route::Table::default(),
+            relay: None,
+            passthrough: route::Names::default(),
             tls: raw.tls.map(|tls| self.listener_tls(tls)),
             http2,
             http2_limits,

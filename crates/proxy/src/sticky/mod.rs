@@ -163,7 +163,7 @@ impl Stickiness {
                 .filter(|(found, _)| *found == name.as_bytes())
                 .map(|(_, value)| value)
                 .last(),
-            HashKey::ClientIp | HashKey::Query(_) | HashKey::Path => None,
+            HashKey::ClientIp | HashKey::ClientAddress | HashKey::Query(_) | HashKey::Path => None,
         };
         if let Some(name) = set.filter(|name| !name.is_empty()) {
             pool.learn_session(self.hasher.hash_one(name), endpoint, Instant::now());

@@ -1,0 +1,1 @@
+//! One connection whose bytes mean nothing to us.
