@@ -1,16 +1,17 @@
-//! One exchange as the access log shows it.
+//! One exchange, or one relayed connection or flow, as the access log shows it.
 
 use std::time::{Duration, SystemTime};
 
 use crate::Timestamp;
 use crate::json::Object;
 
-/// One line of the access log. Absent values are left out of the line.
+/// One line of the access log: an exchange, or a connection or flow that was relayed. Absent values
+/// are left out of the line.
 ///
 /// Bytes are as they came from the wire; see `json::push_string` for how odd ones are shown.
 #[derive(Debug, Clone)]
 pub struct Entry<'a> {
-    /// When the request head had arrived.
+    /// When the request head had arrived, or the connection or flow began.
     pub time: SystemTime,
     /// Passed on to the endpoint and back to the client.
     pub request_id: Option<&'a [u8]>,
@@ -293,6 +294,32 @@ mod tests {
                 "ended_by": "client",
                 "ended_in": "response_body",
                 "failure": "connection_terminated",
+            })
+        );
+    }
+
+    #[test]
+    fn a_flow_says_its_protocol_name_and_datagrams() {
+        let entry = Entry {
+            protocol: Some("udp"),
+            sni: Some("db.example"),
+            bytes_received: 512,
+            datagrams: Some((2, 0)),
+            ..minimal()
+        };
+        assert_eq!(
+            parsed(&entry),
+            json!({
+                "time": "1970-01-01T00:00:00.000000Z",
+                "client": "192.0.2.1:40000",
+                "listener": "web",
+                "protocol": "udp",
+                "sni": "db.example",
+                "bytes_received": 512,
+                "bytes_sent": 0,
+                "datagrams_received": 2,
+                "datagrams_sent": 0,
+                "phases": {"total": 0.0},
             })
         );
     }

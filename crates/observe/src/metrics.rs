@@ -261,6 +261,7 @@ impl Registry {
             workers: self.lock_workers().clone(),
         };
         page.listeners();
+        page.flows();
         page.routes();
         page.pools();
         page.endpoints();
@@ -334,7 +335,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn listeners(&mut self) {
         type Of<T> = fn(&ListenerMetrics) -> &T;
-        let counters: [(&str, &str, Of<Counter>); 9] = [
+        let counters: [(&str, &str, Of<Counter>); 10] = [
             (
                 "pointsman_listener_connections_accepted_total",
                 "Connections accepted.",
@@ -359,6 +360,11 @@ impl Page<'_> {
                 "pointsman_listener_proxy_headers_rejected_total",
                 "Connections closed because a trusted proxy sent no PROXY header, or a broken one.",
                 |listener| &listener.proxy_headers_rejected,
+            ),
+            (
+                "pointsman_listener_hellos_rejected_total",
+                "Connections closed because they began like TLS and broke its rules.",
+                |listener| &listener.hellos_rejected,
             ),
             (
                 "pointsman_listener_tls_handshakes_total",
@@ -407,6 +413,64 @@ impl Page<'_> {
             let value = level(&self.workers, |worker| {
                 &worker.listeners[index].connections_open
             });
+            family.sample(&[("listener", listener)], value);
+        }
+    }
+
+    fn flows(&mut self) {
+        // Most listeners see no datagrams, and need no zeros for them.
+        let listeners = self.shape.listeners.iter().enumerate();
+        let listeners: Vec<(usize, &String)> = listeners
+            .filter(|(index, _)| {
+                let received = |worker: &WorkerMetrics| {
+                    worker.listeners[*index].datagrams_received.value() > 0
+                };
+                self.workers.iter().any(|worker| received(worker))
+            })
+            .collect();
+
+        type Of = fn(&ListenerMetrics) -> &Counter;
+        let counters: [(&str, &str, Of); 5] = [
+            (
+                "pointsman_listener_datagrams_received_total",
+                "Datagrams of clients.",
+                |listener| &listener.datagrams_received,
+            ),
+            (
+                "pointsman_listener_datagrams_sent_total",
+                "Datagrams to clients.",
+                |listener| &listener.datagrams_sent,
+            ),
+            (
+                "pointsman_listener_datagrams_dropped_total",
+                "Datagrams, of either side, that were not passed on.",
+                |listener| &listener.datagrams_dropped,
+            ),
+            (
+                "pointsman_listener_flows_opened_total",
+                "Flows of datagrams that began.",
+                |listener| &listener.flows_opened,
+            ),
+            (
+                "pointsman_listener_flows_evicted_total",
+                "Flows of datagrams that ended to make room for others.",
+                |listener| &listener.flows_evicted,
+            ),
+        ];
+        for (name, help, of) in counters {
+            let mut family = self.encoder.counter(name, help);
+            for (index, listener) in &listeners {
+                let value = sum(&self.workers, |worker| of(&worker.listeners[*index]));
+                family.sample(&[("listener", listener)], value);
+            }
+        }
+
+        let name = "pointsman_listener_flows_open";
+        let mut family = self
+            .encoder
+            .gauge(name, "Flows of datagrams that are open.");
+        for (index, listener) in &listeners {
+            let value = level(&self.workers, |worker| &worker.listeners[*index].flows_open);
             family.sample(&[("listener", listener)], value);
         }
     }
@@ -709,7 +773,7 @@ mod tests {
 
     fn registry() -> Arc<Registry> {
         Registry::new(Shape {
-            listeners: vec!["web".into()],
+            listeners: vec!["web".into(), "dns".into()],
             routes: vec!["a".into(), "b".into()],
             pools: vec![PoolShape {
                 name: "app".into(),
@@ -776,6 +840,37 @@ mod tests {
             20
         );
         assert_eq!(registry.worker_count(), 2);
+    }
+
+    #[test]
+    fn a_page_has_flows_of_listeners_that_have_seen_datagrams() {
+        let registry = registry();
+        let workers = [registry.worker(), registry.worker()];
+        assert!(!registry.render(|_| ()).contains("flows_open{"));
+
+        workers[0].listeners[1].hellos_rejected.increment();
+        for worker in &workers {
+            let dns = &worker.listeners[1];
+            dns.datagrams_received.add(5);
+            dns.datagrams_sent.add(4);
+            dns.flows_opened.add(3);
+            dns.flows_evicted.increment();
+            dns.flows_open.set(2);
+        }
+        let page = registry.render(|_| ());
+        for line in [
+            "pointsman_listener_hellos_rejected_total{listener=\"web\"} 0",
+            "pointsman_listener_hellos_rejected_total{listener=\"dns\"} 1",
+            "pointsman_listener_datagrams_received_total{listener=\"dns\"} 10",
+            "pointsman_listener_datagrams_sent_total{listener=\"dns\"} 8",
+            "pointsman_listener_datagrams_dropped_total{listener=\"dns\"} 0",
+            "pointsman_listener_flows_opened_total{listener=\"dns\"} 6",
+            "pointsman_listener_flows_evicted_total{listener=\"dns\"} 2",
+            "pointsman_listener_flows_open{listener=\"dns\"} 4",
+        ] {
+            assert_line(&page, line);
+        }
+        assert!(!page.contains("flows_open{listener=\"web\"}"), "{page}");
     }
 
     #[test]
