@@ -258,6 +258,34 @@ pub enum CheckKind {
         /// Whom the call is for; the endpoint's address when absent.
         host: Option<Box<str>>,
     },
+    /// A datagram must not be refused, or must be answered.
+    Udp {
+        /// What is sent; may be empty.
+        send: Box<[u8]>,
+        /// What an answer must contain, not empty; `None`: silence will do.
+        expect: Option<Box<[u8]>>,
+    },
+    /// A Redis server must answer PING.
+    Redis,
+    /// A PostgreSQL server must go about the login of a client.
+    Postgres,
+    /// A MySQL or MariaDB server must go about the login of a client.
+    Mysql,
+    /// A mail server must greet, and greet back.
+    Smtp,
+    /// A DNS server must answer a query by UDP.
+    Dns {
+        /// Of which host addresses are asked for, and must be found. `None`: the root is asked
+        /// for, and almost any answer will do.
+        name: Option<Box<str>>,
+    },
+}
+
+impl CheckKind {
+    /// True if a probe is a datagram and not a connection.
+    pub fn is_by_udp(&self) -> bool {
+        matches!(self, Self::Udp { .. } | Self::Dns { .. })
+    }
 }
 
 /// An inclusive range of status codes, `200-399` or `200`.

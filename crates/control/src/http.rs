@@ -135,7 +135,7 @@ impl Http1 {
             if self.receive().await? == 0 {
                 let is_cut = !self.received.is_empty();
                 return Err(Problem::Endpoint(if is_cut {
-                    ProbeFailure::Garbage
+                    ProbeFailure::Garbage("HTTP")
                 } else {
                     ProbeFailure::Reset
                 }));
@@ -169,7 +169,7 @@ impl Http1 {
 
 impl From<BadMessage> for Problem {
     fn from(_: BadMessage) -> Self {
-        Self::Endpoint(ProbeFailure::Garbage)
+        Self::Endpoint(ProbeFailure::Garbage("HTTP"))
     }
 }
 

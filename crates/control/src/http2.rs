@@ -144,7 +144,7 @@ impl Http2 {
 /// Who breaks the rules of HTTP/2 does not speak it.
 impl From<ConnectionError> for Problem {
     fn from(_: ConnectionError) -> Self {
-        Self::Endpoint(ProbeFailure::Garbage)
+        Self::Endpoint(ProbeFailure::Garbage("HTTP"))
     }
 }
 

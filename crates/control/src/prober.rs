@@ -80,6 +80,12 @@ async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Prob
             head.push_str("Content-Type: application/grpc\r\nTE: trailers\r\n\r\n");
             call(connection, head, service, deadline).await
         }
+        CheckKind::Udp { .. }
+        | CheckKind::Redis
+        | CheckKind::Postgres
+        | CheckKind::Mysql
+        | CheckKind::Smtp
+        | CheckKind::Dns { .. } => Err(Problem::Ours), // A skeleton: nothing is asked yet.
     }
 }
 
@@ -338,17 +344,26 @@ mod tests {
         let endings = [
             (Reply::reset(), ProbeFailure::Reset),
             (Reply::steps(vec![Step::Close]), ProbeFailure::Reset),
-            (Reply::raw("HTTP/1.1 2").close(), ProbeFailure::Garbage),
+            (
+                Reply::raw("HTTP/1.1 2").close(),
+                ProbeFailure::Garbage("HTTP"),
+            ),
             (
                 Reply::raw("220 mail.example ESMTP\r\n"),
-                ProbeFailure::Garbage,
+                ProbeFailure::Garbage("HTTP"),
             ),
-            (Reply::raw("HTTP/1.1 +20 OK\r\n\r\n"), ProbeFailure::Garbage),
+            (
+                Reply::raw("HTTP/1.1 +20 OK\r\n\r\n"),
+                ProbeFailure::Garbage("HTTP"),
+            ),
             (
                 Reply::raw("HTTP/1.1 2000 OK\r\n\r\n"),
-                ProbeFailure::Garbage,
+                ProbeFailure::Garbage("HTTP"),
             ),
-            (Reply::raw("HTTP/2.0 200 OK\r\n\r\n"), ProbeFailure::Garbage),
+            (
+                Reply::raw("HTTP/2.0 200 OK\r\n\r\n"),
+                ProbeFailure::Garbage("HTTP"),
+            ),
         ];
         for (reply, failure) in endings {
             let shown = format!("{reply:?}");

@@ -173,6 +173,14 @@ fn check_text(check: &Check) -> String {
         CheckKind::Http { path, .. } => format!("GET {path}"),
         CheckKind::Grpc { service, .. } if service.is_empty() => "gRPC health".to_owned(),
         CheckKind::Grpc { service, .. } => format!("gRPC health of {service}"),
+        CheckKind::Udp { expect: None, .. } => "UDP datagram".to_owned(),
+        CheckKind::Udp { .. } => "UDP answer".to_owned(),
+        CheckKind::Redis => "Redis PING".to_owned(),
+        CheckKind::Postgres => "PostgreSQL login".to_owned(),
+        CheckKind::Mysql => "MySQL login".to_owned(),
+        CheckKind::Smtp => "SMTP greeting".to_owned(),
+        CheckKind::Dns { name: None } => "DNS query".to_owned(),
+        CheckKind::Dns { name: Some(name) } => format!("DNS query for {name}"),
     };
     let port = port_text(check.port);
     format!("checked every {:?} by {what}{port}", check.interval)

@@ -91,13 +91,22 @@ impl Ejection {
 
     /// True if success of such a probe disproves what ejected the endpoint. A connect alone does
     /// not disprove failed requests: the kernel accepts connections for a process that is frozen,
-    /// so a connect check would let it back in for ever. Nor does what answers at another port.
+    /// so a connect check would let it back in for ever; and datagrams that nobody answers. Nor does
+    /// what answers at another port.
     pub(super) fn is_outdone_by(&self, check: &Check) -> bool {
         match check.kind {
             _ if check.port.is_some() => false,
             CheckKind::Off => false,
-            CheckKind::Tcp => self.connect_only,
-            CheckKind::TcpExpect { .. } | CheckKind::Http { .. } | CheckKind::Grpc { .. } => true,
+            CheckKind::Tcp | CheckKind::Udp { expect: None, .. } => self.connect_only,
+            CheckKind::TcpExpect { .. }
+            | CheckKind::Http { .. }
+            | CheckKind::Grpc { .. }
+            | CheckKind::Udp { .. }
+            | CheckKind::Redis
+            | CheckKind::Postgres
+            | CheckKind::Mysql
+            | CheckKind::Smtp
+            | CheckKind::Dns { .. } => true,
         }
     }
 }

@@ -72,8 +72,10 @@ pub enum ProbeFailure {
     Tls(&'static str),
     /// HTTP/2 was not agreed on by TLS.
     NoHttp2,
-    /// The answer was not HTTP.
-    Garbage,
+    /// A server says, in the words of its protocol, that it does not take requests.
+    Server(&'static str),
+    /// The answer was not of this protocol.
+    Garbage(&'static str),
     /// The answer lacks what the check looks for in it.
     Content,
     /// Any other error of the system, such as no route.
@@ -208,7 +210,8 @@ impl fmt::Display for ProbeFailure {
             Self::NotServing(word) => write!(f, "the service says {word}"),
             Self::Tls(reason) => write!(f, "TLS: {reason}"),
             Self::NoHttp2 => f.write_str("the endpoint does not speak HTTP/2"),
-            Self::Garbage => f.write_str("answer is not HTTP"),
+            Self::Server(words) => write!(f, "the server says {words}"),
+            Self::Garbage(protocol) => write!(f, "answer is not {protocol}"),
             Self::Content => f.write_str("answer lacks what is expected"),
             Self::Other => f.write_str("system error"),
         }

@@ -100,10 +100,7 @@ impl Health {
         let window = |slow_start: &SlowStartSettings| slow_start.window;
         let state = match check.kind {
             CheckKind::Off => HealthState::Up,
-            CheckKind::Tcp
-            | CheckKind::TcpExpect { .. }
-            | CheckKind::Http { .. }
-            | CheckKind::Grpc { .. } => HealthState::Unknown,
+            _ => HealthState::Unknown,
         };
         Self {
             check,
