@@ -1,21 +1,8 @@
 //! The routes of one listener.
 
-use std::collections::HashMap;
-
-use crate::PathMatch;
+use crate::hosts::Hosts;
 use crate::paths::Paths;
-
-/// Which hosts a route takes. Case does not matter.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HostMatch {
-    /// Every host, and requests that name none.
-    Any,
-    /// This host alone. IPv6 addresses are in brackets.
-    Exact(Box<str>),
-    /// Every host below this one, any number of labels deep: `*.example` is `Below("example")`,
-    /// takes `a.example` and `a.b.example`, and not `example` itself.
-    Below(Box<str>),
-}
+use crate::{HostMatch, PathMatch};
 
 /// A route with the same host and path is in the table already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +20,7 @@ pub struct Duplicate {
 /// The cost of a lookup grows with the labels of the host and the segments of the path, not with
 /// the number of routes.
 #[derive(Debug, Clone, Default)]
-pub struct Table {
-    exact: HashMap<Box<[u8]>, Paths>,
-    below: HashMap<Box<[u8]>, Paths>,
-    /// Length of the longest key of `below`.
-    below_bytes_max: usize,
-    any: Paths,
-}
-
-/// Longest host that is looked up: a DNS name has at most 253 bytes (RFC 1035 §2.3.4), and one
-/// more for the dot at its end.
-const HOST_BYTES_MAX: usize = 254;
+pub struct Table(Hosts<Paths>);
 
 impl Table {
     /// Adds a route. A host of more than 254 bytes never matches.
@@ -53,16 +30,8 @@ impl Table {
         path: &PathMatch,
         value: usize,
     ) -> Result<(), Duplicate> {
-        let paths = match host {
-            HostMatch::Any => &mut self.any,
-            HostMatch::Exact(name) => self.exact.entry(key(name)).or_default(),
-            HostMatch::Below(name) => {
-                let key = key(name);
-                self.below_bytes_max = self.below_bytes_max.max(key.len());
-                self.below.entry(key).or_default()
-            }
-        };
-        paths
+        self.0
+            .entry(host)
             .insert(path, value)
             .map_err(|existing| Duplicate { existing })
     }
@@ -72,41 +41,8 @@ impl Table {
     /// `host` is the authority without a port, in any case, with or without a dot at its end;
     /// `path` is the target without a query. Does not allocate.
     pub fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
-        if self.exact.is_empty() && self.below.is_empty() {
-            return self.any.find(path);
-        }
-        self.find_by_host(host, path)
-            .or_else(|| self.any.find(path))
+        self.0.find(host, |paths| paths.find(path))
     }
-
-    fn find_by_host(&self, host: &[u8], path: &[u8]) -> Option<usize> {
-        let mut buffer = [0; HOST_BYTES_MAX];
-        let lower = buffer.get_mut(..host.len())?;
-        lower.copy_from_slice(host);
-        lower.make_ascii_lowercase();
-        let host = lower.strip_suffix(b".").unwrap_or(lower);
-
-        if let Some(value) = self.exact.get(host).and_then(|paths| paths.find(path)) {
-            return Some(value);
-        }
-        if self.below.is_empty() {
-            return None;
-        }
-        // Longest parent first. The first byte is left out: a label before the dot there is.
-        let from = host.len().saturating_sub(self.below_bytes_max + 1).max(1);
-        (from..host.len())
-            .filter(|&dot| host[dot] == b'.')
-            .find_map(|dot| self.below.get(&host[dot + 1..])?.find(path))
-    }
-}
-
-/// A host name as the maps have it: lower case, no dot at its end.
-fn key(name: &str) -> Box<[u8]> {
-    name.strip_suffix('.')
-        .unwrap_or(name)
-        .to_ascii_lowercase()
-        .into_bytes()
-        .into()
 }
 
 #[cfg(test)]
