@@ -1,10 +1,11 @@
 //! A scripted client: sends bytes as they are, reads responses.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustls::StreamOwned;
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use crate::filler::filler_pieces;
 use crate::http::{Body, End, Head, Response, latin1, read_head};
@@ -64,6 +65,22 @@ impl Client {
             .set_recv_buffer_size(NARROW_BYTES)
             .expect("a buffer size can be asked for");
         client
+    }
+
+    /// Connects from this address of ours.
+    #[track_caller]
+    pub fn connect_from(source: IpAddr, to: SocketAddr) -> Self {
+        let connected = || -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+            socket.connect_timeout(&to.into(), TIMEOUT)?;
+            socket.set_tcp_nodelay(true)?;
+            Ok(socket)
+        };
+        match connected() {
+            Ok(socket) => Self::over(Transport::Plain(socket)),
+            Err(error) => panic!("no connection from {source} to {to}: {error}"),
+        }
     }
 
     /// Connects, or says why not.
@@ -140,7 +157,7 @@ impl Client {
     }
 
     /// The address of this side; panics over a Unix socket.
-    pub fn local_address(&self) -> std::net::SocketAddr {
+    pub fn local_address(&self) -> SocketAddr {
         let address = self.source.transport.socket().local_addr().ok();
         address
             .and_then(|address| address.as_socket())
@@ -174,6 +191,20 @@ impl Client {
     pub fn send_filler(&mut self, bytes: u64) {
         let sent = filler_pieces(bytes, |piece| self.try_send(piece));
         sent.expect("the proxy takes the body");
+    }
+
+    /// The same connection for another thread, one to send while the other one reads. Panics with
+    /// TLS, and if anything was read too far.
+    #[track_caller]
+    pub fn twin(&self) -> Self {
+        assert!(self.source.pending().is_empty(), "the twin would miss it");
+        match &self.source.transport {
+            Transport::Plain(socket) => {
+                let socket = socket.try_clone().expect("file descriptors are left");
+                Self::over(Transport::Plain(socket))
+            }
+            _ => panic!("TLS has one state for both directions"),
+        }
     }
 
     /// Says that nothing more will be sent.
@@ -279,6 +310,18 @@ impl Client {
         let taken = self.source.pending()[..bytes].to_vec();
         self.source.consume(bytes);
         taken
+    }
+
+    /// Reads `bytes` bytes; panics unless they are the filler (see [`crate::filler()`]).
+    #[track_caller]
+    pub fn read_filler(&mut self, bytes: u64) {
+        let read = filler_pieces(bytes, |piece| -> Result<(), String> {
+            match self.read_bytes(piece.len()) == piece {
+                true => Ok(()),
+                false => Err(format!("other bytes among {bytes}")),
+            }
+        });
+        read.expect("the bytes that were sent");
     }
 
     /// What has arrived, once that is `bytes` bytes or more. `None`: the connection ended before

@@ -8,18 +8,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::StreamOwned;
+use rustls::{ServerConfig, StreamOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::ID_FIELD;
-use crate::http::{Body, Head};
+use crate::http::{Body, End, Head};
 use crate::http2;
 use crate::peer::Peer;
 use crate::protocol::Protocol;
-use crate::record::Received;
+use crate::record::{Received, Transcript};
 use crate::script::{Reply, Request, Script, Step};
 use crate::serve::serve;
-use crate::tls::{self, Handshake};
+use crate::tls::{self, Handshake, TlsServer};
 use crate::transport::Transport;
 
 /// A scripted server on a port of 127.0.0.1, or on a Unix socket. A thread for each connection.
@@ -60,8 +60,8 @@ struct State {
     in_flight: usize,
     in_flight_max: usize,
     requests: Vec<Received>,
-    /// What each connection received, up to a bound.
-    bytes: Vec<Vec<u8>>,
+    /// By connection.
+    transcripts: Vec<Transcript>,
     faults: Vec<String>,
     handshakes: Vec<Result<Handshake, String>>,
 }
@@ -83,6 +83,29 @@ impl Endpoint {
     /// An endpoint on 127.0.0.1.
     pub fn with_script(script: Script) -> Self {
         Self::on_loopback(Protocol::h1(), script)
+    }
+
+    /// An endpoint on 127.0.0.1 that speaks no HTTP: every connection plays the steps that
+    /// `on_connect` says for its number, and is closed in good order.
+    pub fn raw(on_connect: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::on_loopback(Protocol::raw(), Script::raw(on_connect))
+    }
+
+    /// As [`Endpoint::raw`], inside TLS, whatever the client offers by ALPN.
+    pub fn raw_over(
+        tls: &TlsServer,
+        on_connect: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self::on_loopback(Protocol::raw().over(tls), Script::raw(on_connect))
+    }
+
+    /// As [`Endpoint::raw`], on a Unix socket at `path`, which must not exist.
+    pub fn raw_unix(
+        path: &Path,
+        on_connect: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let (peer, script) = (Peer::Unix(path.to_owned()), Script::raw(on_connect));
+        Self::listening(peer, None, Protocol::raw(), script)
     }
 
     fn on_loopback(protocol: Protocol, script: Script) -> Self {
@@ -132,6 +155,11 @@ impl Endpoint {
     /// Replaces the behaviour from the next request on.
     pub fn set_script(&self, on_request: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         self.shared.lock().script = Script::new(on_request);
+    }
+
+    /// Replaces the steps of a raw endpoint from the next connection on.
+    pub fn set_steps(&self, on_connect: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) {
+        self.shared.lock().script = Script::raw(on_connect);
     }
 
     /// Refuses connections from now on; open ones live on.
@@ -212,12 +240,19 @@ impl Endpoint {
 
     /// What each connection received, as bytes, up to 256 KiB each.
     pub fn received(&self) -> Vec<Vec<u8>> {
-        self.shared.lock().bytes.clone()
+        let state = self.shared.lock();
+        let received = state.transcripts.iter().map(|seen| seen.received.clone());
+        received.collect()
+    }
+
+    /// What came and went on each connection, in order of acceptance.
+    pub fn transcripts(&self) -> Vec<Transcript> {
+        self.shared.lock().transcripts.clone()
     }
 
     /// Connections accepted so far.
     pub fn connection_count(&self) -> usize {
-        self.shared.lock().bytes.len()
+        self.shared.lock().transcripts.len()
     }
 
     /// Connections open now.
@@ -277,7 +312,7 @@ impl Shared {
                 in_flight: 0,
                 in_flight_max: 0,
                 requests: Vec::new(),
-                bytes: Vec::new(),
+                transcripts: Vec::new(),
                 faults: Vec::new(),
                 handshakes: Vec::new(),
             }),
@@ -323,9 +358,21 @@ impl Shared {
     }
 
     pub(crate) fn record_bytes(&self, connection: usize, bytes: &[u8]) {
-        let recorded = &mut self.lock().bytes[connection];
-        let room = RECORDED_MAX - recorded.len();
-        recorded.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let seen = &mut self.lock().transcripts[connection];
+        seen.received_bytes += bytes.len() as u64;
+        let room = RECORDED_MAX - seen.received.len();
+        seen.received
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// The first end is the one that the other side has made.
+    pub(crate) fn record_end(&self, connection: usize, end: End) {
+        let seen = &mut self.lock().transcripts[connection];
+        seen.end.get_or_insert(end);
+    }
+
+    pub(crate) fn record_raw_sent(&self, connection: usize, bytes: u64) {
+        self.lock().transcripts[connection].sent_bytes += bytes;
     }
 
     /// Records a request; returns its index for [`Shared::record_body`].
@@ -391,8 +438,8 @@ fn accept(shared: &Arc<Shared>, listener: &Socket) {
         };
         let _ = socket.set_tcp_nodelay(true);
         let mut state = shared.lock();
-        let connection = state.bytes.len();
-        state.bytes.push(Vec::new());
+        let connection = state.transcripts.len();
+        state.transcripts.push(Transcript::default());
         state.sockets.insert(connection, handle);
         let serving = Arc::clone(shared);
         let thread = std::thread::spawn(move || speak(&serving, socket, connection));
@@ -408,7 +455,7 @@ fn speak(shared: &Arc<Shared>, socket: Socket, connection: usize) {
     }
     let transport = match tls {
         None => Transport::Plain(socket),
-        Some(tls) => match tls::accept(tls.offering("http/1.1"), &socket) {
+        Some(tls) => match tls::accept(config_of(&shared.protocol, tls), &socket) {
             Ok(connection) => {
                 let handshake = Handshake::of(&connection, connection.server_name());
                 shared.record_handshake(Ok(handshake));
@@ -421,6 +468,13 @@ fn speak(shared: &Arc<Shared>, socket: Socket, connection: usize) {
         },
     };
     serve(shared, transport, connection);
+}
+
+fn config_of(protocol: &Protocol, tls: &TlsServer) -> Arc<ServerConfig> {
+    match protocol.is_raw {
+        true => Arc::clone(&tls.config),
+        false => tls.offering("http/1.1"),
+    }
 }
 
 /// A bound socket whose port may be bound a second time, see [`Endpoint::_port`].

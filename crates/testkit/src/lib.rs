@@ -6,6 +6,9 @@
 //! as they are and reads responses. A [`Load`] is many clients at once. Waiting is [`poll_until`]
 //! for conditions and [`Gate`] for steps, so that no test sleeps and hopes.
 //!
+//! Of what is no HTTP, an [`Endpoint::raw`] plays its steps for each connection and writes a
+//! [`Transcript`]; a [`UdpEndpoint`] answers datagrams, a [`UdpClient`] sends them.
+//!
 //! An endpoint speaks HTTP/1.1 or HTTP/2, in the clear or inside TLS, see [`Protocol`]; the same
 //! script serves all. An [`H2Client`] keeps the rules of HTTP/2, [`Frames`] knows none. A [`Pki`]
 //! issues certificates.
@@ -29,6 +32,7 @@ mod serve;
 mod source;
 mod tls;
 mod transport;
+mod udp;
 mod wait;
 
 pub use client::{Client, ReadError, get};
@@ -41,9 +45,10 @@ pub use load::{Load, Outcomes, RunningLoad};
 pub use peer::Peer;
 pub use pki::{Leaf, Pki};
 pub use protocol::Protocol;
-pub use record::Received;
+pub use record::{Received, Transcript};
 pub use script::{Reply, Request, Script, Step};
 pub use tls::{Handshake, TlsClient, TlsServer};
+pub use udp::{UdpClient, UdpEndpoint};
 pub use wait::{Gate, poll_until};
 
 /// The field that carries the id of a request of [`Load`], for [`Endpoint::ids`].

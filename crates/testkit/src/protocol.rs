@@ -6,6 +6,8 @@ use crate::tls::TlsServer;
 #[derive(Debug, Clone, Default)]
 pub struct Protocol {
     pub(crate) tls: Option<TlsServer>,
+    /// No HTTP.
+    pub(crate) is_raw: bool,
     pub(crate) http2: Option<Http2>,
 }
 
@@ -29,8 +31,16 @@ impl Protocol {
             allows_connect: false,
         };
         Self {
-            tls: None,
             http2: Some(http2),
+            ..Self::default()
+        }
+    }
+
+    /// No HTTP: the steps of [`crate::Script::raw`] and nothing else.
+    pub(crate) fn raw() -> Self {
+        Self {
+            is_raw: true,
+            ..Self::default()
         }
     }
 

@@ -1,6 +1,6 @@
 //! What an endpoint received.
 
-use crate::http::{Body, Head};
+use crate::http::{Body, End, Head};
 
 /// A request as an endpoint received it.
 #[derive(Debug, Clone)]
@@ -16,6 +16,20 @@ pub struct Received {
     /// Bytes of the response that were let go so far. Over HTTP/2 the content alone, as windows
     /// allow; over HTTP/1.1 all, if steps come behind the message.
     pub sent: u64,
+}
+
+/// What came and went on a connection of an endpoint, below all that it means.
+#[derive(Debug, Clone, Default)]
+pub struct Transcript {
+    /// What came, up to 256 KiB.
+    pub received: Vec<u8>,
+    /// How many bytes came.
+    pub received_bytes: u64,
+    /// How many bytes were let go.
+    pub sent_bytes: u64,
+    /// How the other side ended what it had to say: cleanly by a FIN, inside TLS by a close_notify.
+    /// `None` as long as it has not, or nobody has read so far.
+    pub end: Option<End>,
 }
 
 impl Received {

@@ -40,6 +40,12 @@ pub struct Script {
 pub enum Step {
     /// Reads the request body to its end.
     ReadBody,
+    /// Reads that many bytes, whatever they mean. HTTP/1.1 and raw connections only.
+    Read(usize),
+    /// Reads until the other side has no more to say. HTTP/1.1 and raw connections only.
+    ReadToEnd,
+    /// Says that nothing more will be sent, and goes on to read. HTTP/1.1 and raw connections only.
+    Finish,
     /// Sends bytes as they are.
     Send(Vec<u8>),
     /// Sends that much of the filler body (see [`crate::filler()`]).
@@ -108,6 +114,16 @@ impl Script {
             on_connect: Arc::new(|_| Vec::new()),
             on_request: Arc::new(on_request),
         }
+    }
+
+    /// Plays the steps of `on_connect`, called with the number of the connection, and closes it in
+    /// good order: nothing that arrives is a request.
+    pub fn raw(on_connect: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::new(|_| Reply::steps(Vec::new())).on_connect(move |connection| {
+            let mut steps = on_connect(connection);
+            steps.push(Step::Close);
+            steps
+        })
     }
 
     /// Plays the steps of `on_connect`, called with the number of the connection, before

@@ -16,9 +16,13 @@ use crate::transport::Transport;
 pub(crate) fn serve(shared: &Arc<Shared>, transport: Transport, connection: usize) {
     let tap = {
         let shared = Arc::clone(shared);
-        move |bytes: &[u8]| {
+        move |read: Result<&[u8], End>| {
             shared.pass();
-            shared.record_bytes(connection, bytes);
+            match read {
+                Ok([]) => shared.record_end(connection, End::Clean),
+                Ok(bytes) => shared.record_bytes(connection, bytes),
+                Err(end) => shared.record_end(connection, end),
+            }
         }
     };
     let mut serving = Serving {
@@ -129,6 +133,9 @@ impl Serving<'_> {
     fn play(&mut self, step: &Step) -> io::Result<Next> {
         match step {
             Step::ReadBody => return self.read_body(),
+            Step::Read(bytes) => return self.read(*bytes),
+            Step::ReadToEnd => self.drain()?,
+            Step::Finish => self.source.transport.finish()?,
             Step::Send(bytes) => self.send(bytes)?,
             Step::SendFiller(bytes) => filler_pieces(*bytes, |piece| self.send(piece))?,
             Step::Pause(duration) => self.shared.pause(*duration),
@@ -178,12 +185,27 @@ impl Serving<'_> {
         Ok(if clean { Next::GoOn } else { Next::Over })
     }
 
+    fn read(&mut self, bytes: usize) -> io::Result<Next> {
+        let mut left = bytes;
+        while left > 0 {
+            if self.source.pending().is_empty() && self.source.fill()? == 0 {
+                return Ok(Next::Over);
+            }
+            let taken = left.min(self.source.pending().len());
+            self.source.consume(taken);
+            left -= taken;
+        }
+        Ok(Next::GoOn)
+    }
+
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.shared.pass();
         self.source.transport.write_all(bytes)?;
         self.source.transport.flush()?;
+        let sent = bytes.len() as u64;
+        self.shared.record_raw_sent(self.connection, sent);
         if let Some(recorded) = self.recorded {
-            self.shared.record_sent(recorded, bytes.len() as u64);
+            self.shared.record_sent(recorded, sent);
         }
         Ok(())
     }

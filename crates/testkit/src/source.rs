@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
+use crate::http::End;
 use crate::transport::Transport;
 
-/// Sees every piece of bytes before it is used.
-pub(crate) type Tap = Box<dyn FnMut(&[u8]) + Send>;
+/// Sees every piece of bytes before it is used, an empty one at the end, or why there is none.
+pub(crate) type Tap = Box<dyn FnMut(Result<&[u8], End>) + Send>;
 
 /// A buffered reader over a connection.
 pub(crate) struct Source {
@@ -45,8 +46,11 @@ impl Source {
             }
         };
         self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
-        if let (Some(tap), true) = (&mut self.tap, read.is_ok()) {
-            tap(&self.buffer[filled..]);
+        if let Some(tap) = &mut self.tap {
+            tap(read
+                .as_ref()
+                .map(|_| &self.buffer[filled..])
+                .map_err(End::from_io));
         }
         read
     }

@@ -228,6 +228,9 @@ impl Exchange<'_> {
     fn play(&mut self, step: &Step) -> Result<(), Over> {
         match step {
             Step::ReadBody => return self.read_body(),
+            Step::Read(_) | Step::ReadToEnd | Step::Finish => {
+                panic!("{step:?} means nothing on a stream of HTTP/2")
+            }
             Step::Send(bytes) if self.sending.is_none() => return self.send_interim(bytes),
             Step::Send(bytes) => return self.send_content(bytes, false),
             Step::SendFiller(bytes) => {

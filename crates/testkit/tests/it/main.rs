@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use testkit::{
-    Client, End, Endpoint, Gate, ID_FIELD, Load, ReadError, Reply, Script, Step, filler, get, hash,
-    poll_until,
+    Client, End, Endpoint, Gate, ID_FIELD, Load, Pki, ReadError, Reply, Script, Step, TlsClient,
+    TlsServer, filler, get, hash, poll_until,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -189,6 +189,87 @@ fn a_tunnel_returns_every_byte() {
     assert_eq!(client.read_bytes(4), b"late");
     client.finish();
     client.expect_close();
+}
+
+#[test]
+fn a_raw_endpoint_plays_its_steps_and_writes_down_what_came() {
+    let endpoint = Endpoint::raw(|connection| match connection {
+        0 => vec![
+            Step::Send(b"welcome".into()),
+            Step::Read(4),
+            Step::Send(b"bye".into()),
+            Step::Finish,
+            Step::ReadToEnd,
+        ],
+        _ => vec![Step::Tunnel],
+    });
+    let mut client = Client::connect(endpoint.address());
+    assert_eq!(client.read_bytes(7), b"welcome");
+    client.send("quit");
+    assert_eq!(client.read_bytes(3), b"bye");
+    client.expect_goodbye();
+    client.send("still there");
+    client.finish();
+    poll_until("it ends", SOON, || {
+        endpoint.transcripts()[0].end == Some(End::Clean)
+    });
+    let seen = &endpoint.transcripts()[0];
+    assert_eq!(seen.received, b"quitstill there");
+    assert_eq!((seen.received_bytes, seen.sent_bytes), (15, 10));
+
+    let mut client = Client::connect(endpoint.address());
+    let mut sender = client.twin();
+    let sending = std::thread::spawn(move || {
+        sender.send_filler(300_000);
+        sender.finish();
+    });
+    client.read_filler(300_000);
+    client.expect_goodbye();
+    sending.join().unwrap();
+    assert_eq!(endpoint.transcripts()[1].received_bytes, 300_000);
+
+    endpoint.set_steps(|_| vec![Step::Hang]);
+    let client = Client::connect(endpoint.address());
+    poll_until("it is accepted", SOON, || endpoint.open_count() == 1);
+    client.reset();
+    poll_until("it is reset", SOON, || {
+        endpoint.transcripts()[2].end == Some(End::Reset)
+    });
+}
+
+#[test]
+#[should_panic(expected = "other bytes")]
+fn what_is_not_the_filler_is_noticed() {
+    let endpoint = Endpoint::raw(|_| vec![Step::Send(b"filler".into())]);
+    Client::connect(endpoint.address()).read_filler(6);
+}
+
+#[test]
+fn a_raw_endpoint_speaks_tls_with_whatever_alpn() {
+    let pki = Pki::new();
+    let server = TlsServer::new(&pki.server(&["a.example"]));
+    let endpoint = Endpoint::raw_over(&server, |_| vec![Step::Tunnel]);
+    for offered in [&[][..], &["imap"]] {
+        let tls = TlsClient::new(&pki, "a.example").offering(offered);
+        let mut client = Client::connect_tls(endpoint.address(), &tls);
+        client.send("ping");
+        assert_eq!(client.read_bytes(4), b"ping");
+        client.finish();
+        client.expect_goodbye();
+    }
+    let ends = endpoint.transcripts().into_iter().map(|seen| seen.end);
+    assert_eq!(
+        ends.collect::<Vec<_>>(),
+        [Some(End::Clean), Some(End::Clean)]
+    );
+}
+
+#[test]
+fn a_client_may_choose_its_address() {
+    let endpoint = Endpoint::raw(|_| vec![Step::Tunnel]);
+    let source = [127, 0, 0, 9].into();
+    let client = Client::connect_from(source, endpoint.address());
+    assert_eq!(client.local_address().ip(), source);
 }
 
 #[test]
