@@ -149,6 +149,7 @@ impl Serving<'_> {
             }
             Step::Tunnel => {
                 self.tunnel()?;
+                self.source.transport.finish()?;
                 return Ok(Next::Over);
             }
             Step::Close => {
