@@ -13,7 +13,7 @@ use testkit::{Client, Endpoint, Peer, Response, get, poll_until};
 /// Long enough for anything that should happen, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// A config in pieces: one listener `web`, one pool `app`, one route.
+/// A config in pieces: one listener `web`, one pool `app`, one route unless all is relayed.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     endpoints: Vec<String>,
@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     workers: Option<u32>,
     top: String,
     more: String,
+    has_no_route: bool,
 }
 
 /// A running load balancer.
@@ -68,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// What the listener takes it relays to the pool, over `tcp` or `udp`: there is no route.
+    pub(crate) fn relaying(mut self, protocol: &str) -> Self {
+        self.has_no_route = true;
+        self.listener(&format!("protocol = \"{protocol}\"\npool = \"app\""))
+    }
+
     /// Adds keys of the pool.
     pub(crate) fn pool(mut self, keys: &str) -> Self {
         self.pool += &format!("{keys}\n");
@@ -110,6 +117,10 @@ impl Setup {
         if !pool.contains("check") {
             pool += "check = \"off\"\n";
         }
+        let route = match self.has_no_route {
+            true => String::new(),
+            false => format!("[[routes]]\npool = \"app\"\n{}", self.route),
+        };
         format!(
             "workers = {}\n\
              {}\
@@ -117,13 +128,12 @@ impl Setup {
              [access_log]\nsink = {{ file = \"{}\" }}\n\
              [listeners.web]\n{listener}\
              [pools.app]\nendpoints = [{}]\n{pool}\
-             [[routes]]\npool = \"app\"\n{}\
+             {route}\
              {}",
             self.workers.unwrap_or(2),
             self.top,
             log.display(),
             self.endpoints.join(", "),
-            self.route,
             self.more,
         )
     }
@@ -173,6 +183,11 @@ impl Proxy {
     /// Where listener `web` listens.
     pub(crate) fn peer(&self) -> Peer {
         self.address.into()
+    }
+
+    /// Where listener `web` listens, as an address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A new client connection.
