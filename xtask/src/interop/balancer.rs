@@ -23,26 +23,46 @@ pub(crate) struct Balancer {
     folder: TempDir,
 }
 
-/// What a load balancer is to do: one listener, one pool, one route.
+/// What a load balancer is to do: one listener, one pool, and a route between them if that is
+/// what the listener needs.
 #[derive(Default)]
 pub(crate) struct Plan {
     /// Where the pool's endpoints listen.
-    pub(crate) endpoints: Vec<SocketAddr>,
+    endpoints: Vec<SocketAddr>,
     /// Lines for the listener.
-    pub(crate) listener: String,
+    listener: String,
+    /// Lines for a listener of UDP at the same address and port, if there is one.
+    udp: Option<String>,
     /// Lines for the pool.
-    pub(crate) pool: String,
+    pool: String,
     /// Whole tables.
-    pub(crate) more: String,
+    more: String,
 }
 
 impl Plan {
-    /// These endpoints, and defaults.
+    /// HTTP to these endpoints, and defaults.
     pub(crate) fn to(endpoints: &[SocketAddr]) -> Self {
+        let route = "\n[[routes]]\npool = \"app\"\n";
+        Self::bare(endpoints).more(route)
+    }
+
+    /// A listener and a pool of these endpoints, without a route.
+    fn bare(endpoints: &[SocketAddr]) -> Self {
         Self {
             endpoints: endpoints.to_vec(),
             ..Self::default()
         }
+    }
+
+    /// Bytes to these endpoints, and defaults.
+    pub(crate) fn tcp(endpoints: &[SocketAddr]) -> Self {
+        Self::bare(endpoints).listener("protocol = \"tcp\"\npool = \"app\"")
+    }
+
+    /// Adds a listener of UDP with these lines, at the same address and port.
+    pub(crate) fn and_udp(mut self, lines: &str) -> Self {
+        self.udp = Some(lines.to_owned());
+        self
     }
 
     /// Adds a line to the listener.
@@ -79,6 +99,11 @@ impl Plan {
         let (address, admin) = (socket::free_address()?, socket::free_address()?);
         let addresses = self.endpoints.iter();
         let addresses: Vec<String> = addresses.map(|address| format!("\"{address}\"")).collect();
+        let udp = self.udp.map(|lines| {
+            format!(
+                "[listeners.udp]\nbind = \"{address}\"\nprotocol = \"udp\"\npool = \"app\"\n{lines}\n"
+            )
+        });
         let config = format!(
             "[admin]
 bind = \"{admin}\"
@@ -86,17 +111,13 @@ bind = \"{admin}\"
 [listeners.web]
 bind = \"{address}\"
 {}
-
+{}
 [pools.app]
 endpoints = [{}]
 {}
-
-{}
-
-[[routes]]
-pool = \"app\"
-",
+{}",
             self.listener,
+            udp.unwrap_or_default(),
             addresses.join(", "),
             self.pool,
             self.more,

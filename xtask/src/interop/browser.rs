@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::Lab;
 use super::balancer::Plan;
 use super::client::output_of;
-use super::endpoint::{Endpoint, Server};
+use super::endpoint::Endpoint;
+use super::server::Server;
 use super::websocket::start_echo;
 use crate::process::wait_until;
 

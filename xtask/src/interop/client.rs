@@ -1,5 +1,6 @@
 //! Clients that run to their end.
 
+use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -26,11 +27,22 @@ pub(super) fn curl_tls(
     address: SocketAddr,
     arguments: &[&str],
 ) -> Result<String> {
+    curl_as(lab, pki, "test.example", address, arguments)
+}
+
+/// The same as a client of `name`.
+pub(super) fn curl_as(
+    lab: &Lab,
+    pki: &Pki,
+    name: &str,
+    address: SocketAddr,
+    arguments: &[&str],
+) -> Result<String> {
     let (path, options) = arguments.split_last().context("a path")?;
     let port = address.port();
     let ca = pki.ca();
-    let resolve = format!("test.example:{port}:127.0.0.1");
-    let url = format!("https://test.example:{port}{path}");
+    let resolve = format!("{name}:{port}:127.0.0.1");
+    let url = format!("https://{name}:{port}{path}");
     let ca = ca.to_string_lossy();
     curl(
         lab,
@@ -41,6 +53,27 @@ pub(super) fn curl_tls(
         ]
         .concat(),
     )
+}
+
+/// Has curl send a short mail to the server at `address`.
+pub(super) fn curl_mail(lab: &Lab, address: SocketAddr) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mail = folder.path().join("mail");
+    fs::write(&mail, "Subject: Rain\r\n\r\nIt rains.\r\n")?;
+    let url = format!("smtp://{address}/client.example");
+    curl(
+        lab,
+        &[
+            "--mail-from",
+            "a@test.example",
+            "--mail-rcpt",
+            "b@test.example",
+            "--upload-file",
+            &mail.to_string_lossy(),
+            &url,
+        ],
+    )
+    .map(drop)
 }
 
 /// What `command` prints; an error if it fails.

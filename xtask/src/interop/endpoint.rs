@@ -1,9 +1,9 @@
-//! Endpoints: real servers, and our own that records, each in a folder of its own.
+//! Endpoints: servers on a port of their own, which die, freeze and come back.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,20 +11,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::Lab;
-use crate::nginx;
-use crate::process::{self, OWN_PROGRAM, Program, wait_until};
+use super::server::Server;
+use crate::process::{self, Program, wait_until};
 use crate::socket;
-
-/// What kind of program answers.
-#[derive(Clone, Copy)]
-pub(crate) enum Server {
-    /// `python3 -m http.server`: HTTP/1.0, closes after each answer.
-    Python,
-    /// nginx serving files.
-    Nginx,
-    /// See `recorder`.
-    Recorder,
-}
 
 /// A server on a port of its own, which keeps its port and its folder over a restart.
 pub(crate) struct Endpoint {
@@ -41,6 +30,7 @@ impl Endpoint {
         let files = files_of(folder.path());
         fs::create_dir(&files)?;
         fs::write(files.join("name"), name)?;
+        server.prepare(lab, folder.path())?;
         let address = socket::free_address()?;
         let program = start(lab, server, address, folder.path())?;
         Ok(Self {
@@ -101,36 +91,7 @@ impl Endpoint {
 }
 
 fn start(lab: &Lab, server: Server, address: SocketAddr, folder: &Path) -> Result<Program> {
-    let mut command = match server {
-        Server::Python => {
-            let mut command = Command::new(lab.tools.path("python3")?);
-            // Unbuffered, so that the log is there at once.
-            command.args([
-                "-u",
-                "-m",
-                "http.server",
-                "--bind",
-                "127.0.0.1",
-                "--directory",
-            ]);
-            command
-                .arg(files_of(folder))
-                .arg(address.port().to_string());
-            command
-        }
-        Server::Nginx => {
-            let config = folder.join("nginx.conf");
-            fs::write(&config, nginx_config(address, folder))?;
-            let mut command = Command::new(lab.tools.path("nginx")?);
-            command.args(["-e", "stderr", "-c"]).arg(config);
-            command
-        }
-        Server::Recorder => {
-            let mut command = Command::new(OWN_PROGRAM);
-            command.arg("recorder").arg(address.to_string()).arg(folder);
-            command
-        }
-    };
+    let mut command = server.command(lab, address, folder)?;
     let log = File::options()
         .create(true)
         .append(true)
@@ -140,37 +101,15 @@ fn start(lab: &Lab, server: Server, address: SocketAddr, folder: &Path) -> Resul
         .stdout(log.try_clone()?)
         .stderr(log);
     let program = Program::start(command, None)?;
-    if !wait_until(START_PATIENCE, || TcpStream::connect(address).is_ok()) {
+    if !wait_until(START_PATIENCE, || server.is_ready(lab, address)) {
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        bail!("an endpoint does not listen: {log}");
+        bail!("an endpoint does not serve: {log}");
     }
     Ok(program)
 }
 
-fn nginx_config(address: SocketAddr, folder: &Path) -> String {
-    // The files are in a folder that only its owner may enter, so the worker must be the owner:
-    // started by root, nginx would make it somebody else.
-    let user = if rustix::process::geteuid().is_root() {
-        "user root;"
-    } else {
-        ""
-    };
-    let (outside, inside) = nginx::settings(folder);
-    let folder = folder.display();
-    format!(
-        "{user}
-{outside}http {{
-{inside}    access_log {folder}/log;
-    server {{
-        listen {address};
-        root {folder}/files;
-    }}
-}}
-"
-    )
-}
-
-fn files_of(folder: &Path) -> PathBuf {
+/// Where a server's files are.
+pub(super) fn files_of(folder: &Path) -> PathBuf {
     folder.join("files")
 }
 

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Lab;
 use super::balancer::Balancer;
-use super::endpoint::{Endpoint, Server};
+use super::endpoint::Endpoint;
+use super::server::Server;
 use crate::http::{self, Answer};
 use crate::process::{Program, wait_until};
 

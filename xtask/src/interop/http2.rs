@@ -9,8 +9,9 @@ use testkit::Pki;
 use super::Lab;
 use super::balancer::{Balancer, Plan};
 use super::client::{curl, curl_tls, output_of};
-use super::endpoint::{Endpoint, Server};
+use super::endpoint::Endpoint;
 use super::peer::Peer;
+use super::server::Server;
 
 pub(super) fn curl_speaks_every_version_to_one_server(lab: &Lab) -> Result<()> {
     let pki = Pki::new();

@@ -5,22 +5,29 @@
 //! listens on free ports of 127.0.0.1 and ends with its scenario.
 //!
 //! Read `scenarios` first, `failover` for the harder half, then what is spoken: `http2`, `tls`,
-//! `grpc`, `websocket`, `proxied`, `browser`. The parts they are made of: `tools` (what must be
-//! installed) and `python` (what of that comes from PyPI), `endpoint` and `peer`, `balancer`,
-//! `client`, `recorder`.
+//! `grpc`, `websocket`, `proxied`, `browser`; and what is passed on unread: `redis`, `postgres`,
+//! `dns`, `passthrough`, `checks`. The parts they are made of: `tools` (what must be
+//! installed) and `python` (what of that comes from PyPI), `server`, `endpoint` and `peer`,
+//! `balancer`, `client`, `recorder`.
 
 mod balancer;
 mod browser;
+mod checks;
 mod client;
+mod dns;
 mod endpoint;
 mod failover;
 mod grpc;
 mod http2;
+mod passthrough;
 mod peer;
+mod postgres;
 mod proxied;
 mod python;
 mod recorder;
+mod redis;
 mod scenarios;
+mod server;
 mod tls;
 mod tools;
 mod websocket;
@@ -95,6 +102,22 @@ const SCENARIOS: &[Scenario] = scenarios![
     grpc::grpc_clients_are_told_that_no_server_is_there needs ["grpcio"],
     websocket::autobahn_passes_through_us_what_passes_directly needs ["wstest", "grpcio"],
     browser::chromium_gets_a_page_and_a_websocket_over_http_2 needs ["chromium", "nginx", "grpcio"],
+    redis::redis_cli_and_redis_benchmark_see_no_error needs ["redis-server", "redis-cli", "redis-benchmark"],
+    redis::redis_answers_ten_thousand_commands_sent_at_once needs ["redis-server"],
+    redis::a_killed_redis_costs_no_new_connection_and_no_other_flow needs ["redis-server", "redis-cli"],
+    postgres::psql_reaches_both_of_two_servers needs ["initdb", "postgres", "psql"],
+    postgres::psql_copies_16_mib_both_ways needs ["initdb", "postgres", "psql"],
+    postgres::psql_is_notified_by_another_psql needs ["initdb", "postgres", "psql"],
+    postgres::pgbench_sees_no_error_on_8_connections needs ["initdb", "postgres", "pgbench"],
+    dns::dig_gets_answers_from_two_servers_by_udp_and_tcp needs ["dnsmasq", "dig"],
+    dns::dig_gets_all_answers_when_a_server_is_killed needs ["dnsmasq", "dig"],
+    passthrough::curl_sees_the_certificate_of_nginx_by_passthrough needs ["curl", "nginx"],
+    passthrough::http_https_redis_and_mail_share_a_port needs ["curl", "nginx", "redis-server", "redis-cli", "grpcio"],
+    checks::a_frozen_redis_is_found_by_its_check needs ["redis-server", "redis-cli"],
+    checks::a_frozen_postgres_is_found_by_its_check needs ["initdb", "postgres", "psql"],
+    checks::a_frozen_mariadb_is_found_by_its_check needs ["mariadb-install-db", "mariadbd", "mariadb"],
+    checks::a_frozen_mail_server_is_found_by_its_check needs ["curl", "grpcio"],
+    checks::a_frozen_dns_server_is_found_by_its_check needs ["dnsmasq", "dig"],
 ];
 
 /// Runs all scenarios, or those whose name contains a word that was given.
@@ -149,10 +172,11 @@ const HELP: &str = "\
 cargo xtask interop [--allow-missing] [WORD ...]
 
 Runs the release build between real clients (curl, wrk, nghttp, h2load, openssl, grpcio, Autobahn,
-chromium) and real servers (python3, nginx, haproxy, grpcio, websockets), kills and freezes them,
-and prints ok or FAIL for each scenario. With words, only the scenarios whose
-name contains one of them. A program that is missing is an error; with --allow-missing the
-scenarios that need it are skipped. grpcio, websockets and Autobahn come from PyPI, into the target
-folder. Python 2.7, which Autobahn needs, and chromium may always be missing. For example:
+chromium, redis-cli, psql, mariadb, dig) and real servers (python3, nginx, haproxy, grpcio,
+websockets, Redis, PostgreSQL, MariaDB, dnsmasq, aiosmtpd), kills and freezes them, and prints ok
+or FAIL for each scenario. With words, only the scenarios whose name contains one of them. A
+program that is missing is an error; with --allow-missing the scenarios that need it are skipped.
+grpcio, websockets, aiosmtpd and Autobahn come from PyPI, into the target folder. Python 2.7, which
+Autobahn needs, and chromium may always be missing. For example:
 
     cargo xtask interop killed";

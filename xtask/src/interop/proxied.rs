@@ -6,9 +6,10 @@ use testkit::Pki;
 use super::Lab;
 use super::balancer::Plan;
 use super::client::{curl, curl_tls};
-use super::endpoint::{Endpoint, Server};
+use super::endpoint::Endpoint;
 use super::http2::start_tls;
 use super::peer::Peer;
+use super::server::Server;
 use crate::process::wait_until;
 
 /// What an nginx behind us is told of the client.

@@ -14,7 +14,8 @@ use rustix::process::Signal;
 use super::Lab;
 use super::balancer::Balancer;
 use super::client::curl;
-use super::endpoint::{Endpoint, Server};
+use super::endpoint::Endpoint;
+use super::server::Server;
 use crate::http;
 use crate::process::wait_until;
 

@@ -10,9 +10,10 @@ use testkit::{Leaf, Pki};
 use super::Lab;
 use super::balancer::Plan;
 use super::client::{curl, curl_tls, talk};
-use super::endpoint::{Endpoint, Server};
+use super::endpoint::Endpoint;
 use super::http2::start_tls;
 use super::peer::Peer;
+use super::server::Server;
 use crate::process::wait_until;
 
 pub(super) fn openssl_gets_the_versions_that_the_policy_allows(lab: &Lab) -> Result<()> {

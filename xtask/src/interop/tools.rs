@@ -1,5 +1,6 @@
 //! The programs that scenarios need, and where they come from.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,12 +18,25 @@ pub(crate) struct Tools {
 /// Each program and the Debian package that has it.
 const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("h2load", "nghttp2-client"),
     ("haproxy", "haproxy"),
+    ("initdb", "postgresql"),
+    ("mariadb", "mariadb-client-core"),
+    ("mariadb-install-db", "mariadb-server-core"),
+    ("mariadbd", "mariadb-server-core"),
     ("nghttp", "nghttp2-client"),
     ("nginx", "nginx-light"),
     ("openssl", "openssl"),
+    ("pg_isready", "postgresql"),
+    ("pgbench", "postgresql"),
+    ("postgres", "postgresql"),
+    ("psql", "postgresql"),
     ("python3", "python3"),
+    ("redis-benchmark", "redis-tools"),
+    ("redis-cli", "redis-tools"),
+    ("redis-server", "redis-server"),
     ("wrk", "wrk"),
 ];
 
@@ -35,19 +49,21 @@ impl Tools {
     pub(crate) fn find(may_miss: bool) -> Result<Self> {
         let mut found = Vec::new();
         for (program, package) in PACKAGES {
-            match process::find(program) {
+            match find(program) {
                 Some(path) => found.push((*program, path)),
                 None if may_miss => {}
                 None => bail!("{program} is not installed (Debian: apt-get install {package})"),
             }
         }
         for program in OPTIONAL {
-            found.extend(process::find(program).map(|path| (*program, path)));
+            found.extend(find(program).map(|path| (*program, path)));
         }
         match python::prepare() {
             Ok(path) => found.push(("grpcio", path)),
             Err(_) if may_miss => {}
-            Err(error) => return Err(error.context("installing grpcio and websockets from PyPI")),
+            Err(error) => {
+                return Err(error.context("installing grpcio, websockets and aiosmtpd from PyPI"));
+            }
         }
         // Without Python 2.7 there is no Autobahn.
         if let Ok(command) = python::wstest() {
@@ -69,4 +85,14 @@ impl Tools {
         row.map(|(_, path)| path.as_path())
             .with_context(|| format!("{program} is not installed"))
     }
+}
+
+/// Where `program` is: on PATH, or where Debian keeps PostgreSQL, by version.
+fn find(program: &str) -> Option<PathBuf> {
+    process::find(program).or_else(|| {
+        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+        versions
+            .map(|version| version.path().join("bin").join(program))
+            .find(|file| file.is_file())
+    })
 }
