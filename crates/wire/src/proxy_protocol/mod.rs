@@ -3,7 +3,8 @@
 //!
 //! [`read`] finds a header of either version at the beginning of a connection (`v1` is a line of
 //! text, `v2` is binary), [`write_v1`] and [`write_v2`] write one. Both versions say who connected
-//! to whom; version 2 adds what is known of TLS.
+//! to whom; version 2 adds what is known of TLS, and can stand before a datagram
+//! ([`write_v2_datagram`]).
 //!
 //! Absent on purpose: whom to believe. Whoever can send a header can be anybody, so it is asked
 //! for only where the peer is trusted.
@@ -20,7 +21,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 pub use v1::write_v1;
-pub use v2::write_v2;
+pub use v2::{write_v2, write_v2_datagram};
 
 /// Longest header. The protocol could say 64 KiB; what senders put into one is a few hundred bytes.
 pub const HEADER_BYTES_MAX: usize = 4096;

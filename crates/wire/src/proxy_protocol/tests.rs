@@ -414,3 +414,16 @@ fn unknown_addresses_are_written_as_such() {
     assert_read_wherever_cut(&line, &Header::default());
     assert_read_wherever_cut(&binary, &Header::default());
 }
+
+#[test]
+fn a_header_before_a_datagram_says_that_it_is_one() {
+    let ends = header("192.0.2.1:4711", "198.51.100.1:443");
+    let (mut stream, mut datagram) = (Vec::new(), Vec::new());
+    write_v2(&ends, &mut stream);
+    write_v2_datagram(&ends, &mut datagram);
+    assert_eq!(stream, v2(0x21, 0x11, &IPV4_BLOCK));
+    assert_eq!(datagram, v2(0x21, 0x12, &IPV4_BLOCK));
+    let mut unknown = Vec::new();
+    write_v2_datagram(&Header::default(), &mut unknown);
+    assert_eq!(unknown, v2(0x20, 0x00, &[]));
+}

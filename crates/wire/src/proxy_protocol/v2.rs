@@ -200,8 +200,18 @@ fn text(value: &[u8]) -> Result<Box<str>, BadHeader> {
         .map_err(|_| BadHeader::Text)
 }
 
-/// Appends a header of version 2. Without addresses it is LOCAL, and says nothing else.
+/// Appends a header of version 2, for a connection. Without addresses it is LOCAL, and says nothing
+/// else.
 pub fn write_v2(header: &Header, out: &mut Vec<u8>) {
+    write(header, STREAM, out);
+}
+
+/// As [`write_v2`], for a datagram, which comes behind it.
+pub fn write_v2_datagram(header: &Header, out: &mut Vec<u8>) {
+    write(header, DATAGRAM, out);
+}
+
+fn write(header: &Header, transport: u8, out: &mut Vec<u8>) {
     let begin = out.len();
     out.extend_from_slice(SIGNATURE);
     let Some(addresses) = header.addresses else {
@@ -213,7 +223,7 @@ pub fn write_v2(header: &Header, out: &mut Vec<u8>) {
         destination,
     } = addresses.of_one_family();
     let family = if source.is_ipv4() { IPV4 } else { IPV6 };
-    out.extend_from_slice(&[VERSION << 4 | PROXY, family << 4 | STREAM, 0, 0]);
+    out.extend_from_slice(&[VERSION << 4 | PROXY, family << 4 | transport, 0, 0]);
     for ip in [source.ip(), destination.ip()] {
         match ip {
             IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
