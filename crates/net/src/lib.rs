@@ -2,7 +2,7 @@
 //!
 //! A [`Stream`] is a connection, by TLS or not: [`bind`] and [`Acceptor`] take those of clients,
 //! [`connect()`] makes those to endpoints, [`accept_tls`] and [`connect_tls`] turn either into one
-//! by TLS. [`IdleConnections`] wait without a task. A [`Buffer`] has memory while there are bytes in
+//! by TLS. A [`Pipe`] takes the bulk of one to another. [`IdleConnections`] wait without a task. A [`Buffer`] has memory while there are bytes in
 //! it, a [`Deadline`] is one timer for all time-outs of a connection, and [`run_worker`] is the
 //! runtime that all of it lives in.
 //!
@@ -14,6 +14,7 @@ mod deadline;
 mod idle;
 mod listener;
 mod options;
+mod pipe;
 mod runtime;
 mod stream;
 mod tls;
@@ -25,6 +26,7 @@ pub use deadline::Deadline;
 pub use idle::IdleConnections;
 pub use listener::{Acceptor, Listening, bind};
 pub use options::{ConnectOptions, ConnectionOptions, ListenerOptions};
+pub use pipe::Pipe;
 pub use runtime::{available_workers, run_worker};
 pub use stream::Stream;
 pub use tls::{

@@ -53,34 +53,6 @@ impl Stream {
         Poll::Ready(Ok(count))
     }
 
-    /// Copies what has arrived, up to the length of `out`, and leaves it where it is. Zero bytes:
-    /// the peer has closed. Only TCP without TLS can do that.
-    pub fn poll_peek(&self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_peek(cx, &mut ReadBuf::new(out)),
-            _ => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
-        }
-    }
-
-    /// Takes `seen`, which [`Self::poll_peek`] has shown, from what waits.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn take_seen(&mut self, seen: &mut [u8]) -> io::Result<()> {
-        let mut rest = seen;
-        while !rest.is_empty() {
-            let count = match self {
-                Self::Tcp(stream) => stream.try_read(rest)?,
-                _ => return Err(io::ErrorKind::Unsupported.into()),
-            };
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            rest = &mut rest[count..];
-        }
-        Ok(())
-    }
-
     /// Our end of the connection: what a client has connected to. `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
@@ -102,7 +74,7 @@ impl Stream {
     /// Writes some of `bytes`.
     ///
     /// With TLS, what was taken may wait for room in the kernel: any later call moves it on, and
-    /// only [`Self::poll_shutdown`] makes sure that it has left.
+    /// only [`Self::poll_flush`] and [`Self::poll_shutdown`] make sure that it has left.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -123,6 +95,14 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
             Self::Tls(stream) => stream.poll_write(cx, first, then),
+        }
+    }
+
+    /// Ready once all that was written is with the kernel, which is at once without TLS.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
 

@@ -27,6 +27,7 @@ pub fn check_tls(files: TlsFiles<'_>) -> Result<Option<String>, String> {
                 is_modern: false,
                 client: Some(client),
                 http2: false,
+                http1: false,
             };
             TlsServer::new(&settings).map(|_| None)
         }

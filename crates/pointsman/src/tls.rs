@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use config::{
-    CertificateFiles, Certificates, Listener, ListenerTls, Pool, PoolTls, Snapshot, TlsPolicy,
-    UpstreamProtocol,
+    CertificateFiles, Certificates, Listener, ListenerProtocol, ListenerTls, PoolTls, Snapshot,
+    TlsPolicy, UpstreamProtocol,
 };
 use control::CertificateSource;
 use net::{
@@ -39,22 +39,31 @@ pub(crate) fn tls_servers(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsServe
 /// # Errors
 /// As [`tls_servers`].
 pub(crate) fn tls_clients(snapshot: &Snapshot) -> Result<Vec<Option<Arc<TlsClient>>>> {
-    let client = |pool: &Pool| {
-        let Some(settings) = client_settings(pool) else {
+    let client = |pool: usize| {
+        let Some(settings) = client_settings(snapshot, pool) else {
             return Ok(None);
         };
         settings
             .and_then(|settings| TlsClient::new(&settings))
             .map(|client| Some(Arc::new(client)))
-            .map_err(|reason| anyhow!("TLS of pool {}: {reason}", pool.settings.name))
+            .map_err(|reason| {
+                let name = &snapshot.pools[pool].settings.name;
+                anyhow!("TLS of pool {name}: {reason}")
+            })
     };
     let pools = &snapshot.pools;
     let mut clients: Vec<Option<Arc<TlsClient>>> = Vec::with_capacity(pools.len());
-    for pool in pools {
-        let is_same = |other: &Pool| other.tls == pool.tls && other.protocol == pool.protocol;
-        clients.push(match pools[..clients.len()].iter().position(is_same) {
-            Some(index) => clients[index].clone(),
-            None => client(pool)?,
+    for (index, pool) in pools.iter().enumerate() {
+        let takes_http = takes_http(snapshot, index);
+        let mut before = pools[..index].iter().enumerate();
+        let same = before.find(|(other, settings)| {
+            settings.tls == pool.tls
+                && settings.protocol == pool.protocol
+                && self::takes_http(snapshot, *other) == takes_http
+        });
+        clients.push(match same {
+            Some((other, _)) => clients[other].clone(),
+            None => client(index)?,
         });
     }
     Ok(clients)
@@ -86,7 +95,7 @@ pub(crate) fn certificate_sources(plan: &Arc<Plan>) -> Vec<CertificateSource> {
                 name: pool.settings.name.to_string(),
                 files: client_files(tls),
                 read: Box::new(move || {
-                    let settings = client_settings(&plan.snapshot.pools[index]);
+                    let settings = client_settings(&plan.snapshot, index);
                     settings.map_or(Ok(()), |settings| client.replace(&settings?))
                 }),
                 shown: Box::new(move || shown.certificate().into_iter().collect()),
@@ -141,14 +150,16 @@ fn server_settings(listener: &Listener) -> Option<Result<TlsServerSettings, Stri
             certificates,
             is_modern: tls.policy == TlsPolicy::Modern,
             client,
-            http2: listener.http2,
+            http2: listener.http2 && listener.protocol != ListenerProtocol::Tcp,
+            http1: listener.protocol != ListenerProtocol::Tcp,
         })
     };
     Some(read_all())
 }
 
 /// What the files of a pool hold now; `None` if its endpoints speak no TLS.
-fn client_settings(pool: &Pool) -> Option<Result<TlsClientSettings, String>> {
+fn client_settings(snapshot: &Snapshot, index: usize) -> Option<Result<TlsClientSettings, String>> {
+    let (pool, takes_http) = (&snapshot.pools[index], takes_http(snapshot, index));
     let PoolTls {
         ca,
         name: _,
@@ -160,11 +171,23 @@ fn client_settings(pool: &Pool) -> Option<Result<TlsClientSettings, String>> {
             ca: ca.as_deref().map(read).transpose()?,
             certificate: certificate.as_ref().map(read_certificate).transpose()?,
             is_unverified: *is_unverified,
-            http2: pool.protocol != UpstreamProtocol::H1,
-            http1: pool.protocol != UpstreamProtocol::H2,
+            http2: takes_http && pool.protocol != UpstreamProtocol::H1,
+            http1: takes_http && pool.protocol != UpstreamProtocol::H2,
         })
     };
     Some(read_all())
+}
+
+/// False if nothing leads to the pool but what is relayed, whose protocol is not ours to name.
+fn takes_http(snapshot: &Snapshot, pool: usize) -> bool {
+    let listeners = &snapshot.listeners;
+    let relays = |route| {
+        listeners
+            .iter()
+            .any(|listener| listener.relay == Some(route))
+    };
+    let mut routes = snapshot.routes.iter().enumerate();
+    routes.any(|(index, route)| route.pool == pool && !relays(index))
 }
 
 /// Checked here, where the files have names.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use net::{Buffer, Deadline, TlsInfo};
+use net::{Buffer, Deadline, Stream, TlsInfo};
 use wire::proxy_protocol::Header;
 
 use crate::channel::Channel;
@@ -24,6 +24,8 @@ pub(crate) struct Client {
     deadline: Deadline,
     /// The end of the whole exchange, which no phase may outlast.
     last_moment: Option<Instant>,
+    /// That nothing more comes from it does not mean that it is gone.
+    may_half_close: bool,
     pub(crate) peer: Rc<Peer>,
     /// Bytes read, over all exchanges.
     pub(crate) bytes_received: u64,
@@ -64,9 +66,18 @@ impl Client {
             buffer: Buffer::default(),
             deadline,
             last_moment: None,
+            may_half_close: false,
             peer,
             bytes_received: 0,
             bytes_sent: 0,
+        }
+    }
+
+    /// A client that may say all it has to say, and close its side, before it is answered.
+    pub(crate) fn half_closing(self) -> Self {
+        Self {
+            may_half_close: true,
+            ..self
         }
     }
 
@@ -106,6 +117,17 @@ impl Client {
         self.deadline.poll_passed(cx)
     }
 
+    /// Its connection, and what has arrived on it.
+    ///
+    /// # Panics
+    /// It is a stream of HTTP/2.
+    pub(crate) fn connection(&mut self) -> (&mut Stream, &mut Buffer) {
+        match &mut self.channel {
+            Channel::Connection(stream) => (stream, &mut self.buffer),
+            Channel::Stream(_) => unreachable!("what is relayed is a connection"),
+        }
+    }
+
     /// What it consists of, to go on with in another way.
     pub(crate) fn into_parts(self) -> (Channel, Buffer, Deadline) {
         (self.channel, self.buffer, self.deadline)
@@ -141,6 +163,7 @@ impl Client {
                 return Poll::Pending;
             }
             match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) if self.may_half_close => return Poll::Pending,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Gone),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return Poll::Pending,

@@ -13,6 +13,10 @@ use wire::h1::{BadMessage, write_field};
 /// Why we answered instead of the endpoint, or cut its answer short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
+    /// A trusted proxy sent no PROXY header, or a broken one.
+    ProxyHeader,
+    /// A connection began like TLS and broke its rules, or did not finish its first message.
+    ClientHello,
     /// The client broke a rule.
     BadRequest(BadMessage),
     /// The client did not finish its request in time.
@@ -59,6 +63,8 @@ pub(crate) enum Failure {
 
 /// The word of every failure, for metrics. Indexed by [`Failure::word_index`].
 pub const FAILURE_WORDS: &[&str] = &[
+    "proxy_header_error",
+    "client_hello_error",
     "http_request_error",
     "http_request_denied",
     "destination_not_found",
@@ -83,6 +89,9 @@ impl Failure {
     /// The error type of RFC 9209 §2.3.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            // Two that HTTP never gets to see.
+            Self::ProxyHeader => "proxy_header_error",
+            Self::ClientHello => "client_hello_error",
             Self::BadRequest(_) | Self::RequestTimeout => "http_request_error",
             Self::MethodNotAllowed | Self::Misdirected => "http_request_denied",
             Self::RouteNotFound => "destination_not_found",
@@ -138,6 +147,7 @@ impl Failure {
                 | BadMessage::Base64
                 | BadMessage::Trailers => Status::BAD_REQUEST,
             },
+            Self::ProxyHeader | Self::ClientHello => Status::BAD_REQUEST,
             Self::RequestTimeout => Status::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => Status::METHOD_NOT_ALLOWED,
             Self::Misdirected => Status::MISDIRECTED_REQUEST,
@@ -164,6 +174,8 @@ impl Failure {
     pub(crate) fn detail(self) -> String {
         match self {
             Self::BadRequest(bad) => format!("The request was refused: {bad}."),
+            Self::ProxyHeader => "The connection has no valid PROXY header.".into(),
+            Self::ClientHello => "The connection does not begin with valid TLS.".into(),
             Self::RequestTimeout => "The request did not arrive in time.".into(),
             Self::MethodNotAllowed => "This method is not allowed here.".into(),
             Self::Misdirected => {
@@ -335,7 +347,9 @@ fn html(failure: Failure, request_id: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Failure; 22] = [
+    const ALL: [Failure; 24] = [
+        Failure::ProxyHeader,
+        Failure::ClientHello,
         Failure::BadRequest(BadMessage::Host),
         Failure::RequestTimeout,
         Failure::MethodNotAllowed,

@@ -244,7 +244,9 @@ fn code_of(failure: Failure) -> Code {
         | Failure::TlsCertificate
         | Failure::ConnectionTerminated
         | Failure::ResponseIncomplete => Code::Unavailable,
-        Failure::BadRequest(_)
+        Failure::ProxyHeader
+        | Failure::ClientHello
+        | Failure::BadRequest(_)
         | Failure::LoopDetected
         | Failure::BadResponse(_)
         | Failure::UpgradeFailed

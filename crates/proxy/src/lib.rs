@@ -39,6 +39,7 @@ mod client;
 mod client_address;
 mod failure;
 mod feedback;
+mod first_bytes;
 mod grpc;
 mod h2;
 mod headers;

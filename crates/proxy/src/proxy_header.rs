@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 
 use config::{ProxyProtocol, ProxyVersion};
 use net::{Buffer, Stream, TlsInfo};
-use observe::ListenerMetrics;
 use wire::proxy_protocol::{
     Addresses, HEADER_BYTES_MAX, Header, Read, Tls, read, write_v1, write_v2,
 };
@@ -14,63 +13,49 @@ use wire::proxy_protocol::{
 use crate::client::Peer;
 use crate::identity::covers;
 
-/// The connection is of no use: its peer has closed it, or had to send a header and sent none, or
-/// a broken one.
+/// The connection is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoHeader;
+pub(crate) enum NoHeader {
+    /// Its peer has closed it, or was silent: checks of whoever is in front do that.
+    Gone,
+    /// It had to send a header and sent none, or a broken one.
+    Bad,
+}
 
 /// Takes the PROXY header from the beginning of `stream`, on which nothing was read before. `None`
 /// if there is none and none is needed.
 ///
-/// What a peer sends that is not trusted is its request, whatever it looks like. Of what follows a
-/// header nothing is read, so that TLS finds it where it expects it; of what is no header after
-/// all, `buffer` may get the first bytes. There is no time limit here.
+/// What a peer sends that is not trusted is its request, whatever it looks like. What has arrived
+/// behind the header, or instead of it, is in `buffer` then. There is no time limit here.
 pub(crate) async fn receive(
     stream: &mut Stream,
     buffer: &mut Buffer,
     settings: &ProxyProtocol,
     peer: Option<SocketAddr>,
-    metrics: &ListenerMetrics,
 ) -> Result<Option<Header>, NoHeader> {
     if !peer.is_some_and(|peer| covers(&settings.from, peer.ip())) {
         return Ok(None);
     }
-    let reject = || {
-        metrics.proxy_headers_rejected.increment();
-        NoHeader
-    };
-    // All that has arrived; the first `taken` bytes were read, the others wait in the kernel.
-    let mut bytes = vec![0; HEADER_BYTES_MAX];
-    let mut taken = 0;
     loop {
-        let seen = poll_fn(|cx| stream.poll_peek(cx, &mut bytes[taken..])).await;
-        let seen = match seen {
-            Ok(seen @ 1..) => seen,
-            // Checks of whoever is in front connect and close: nothing is wrong with that.
-            _ => return Err(NoHeader),
-        };
-        let arrived = taken + seen;
-        match read(&bytes[..arrived]).map_err(|_| reject())? {
-            Read::Whole { consumed, header } => {
-                let rest = stream.take_seen(&mut bytes[taken..consumed]);
-                return rest.map(|()| Some(header)).map_err(|_| NoHeader);
+        match poll_fn(|cx| stream.poll_read(cx, buffer)).await {
+            Ok(1..) => {}
+            _ => return Err(NoHeader::Gone),
+        }
+        match read(buffer.filled()) {
+            Ok(Read::Whole { consumed, header }) => {
+                buffer.consume(consumed);
+                return Ok(Some(header));
             }
-            Read::Absent if settings.required => return Err(reject()),
-            Read::Absent => {
-                if taken > 0 {
-                    buffer.spare()[..taken].copy_from_slice(&bytes[..taken]);
-                    buffer.fill(taken);
-                }
-                return Ok(None);
-            }
-            Read::Partial => {
-                let result = stream.take_seen(&mut bytes[taken..arrived]);
-                result.map_err(|_| NoHeader)?;
-                taken = arrived;
-            }
+            Ok(Read::Absent) if !settings.required => return Ok(None),
+            // A header ends before the buffer does.
+            Ok(Read::Partial) => {}
+            Ok(Read::Absent) | Err(_) => return Err(NoHeader::Bad),
         }
     }
 }
+
+/// What a header may need has room.
+const _: () = assert!(HEADER_BYTES_MAX <= net::SMALL);
 
 /// Appends the header of a connection to an endpoint that is `peer`'s alone. What is said of TLS
 /// is about its TLS with us, else about that with the proxy in front.

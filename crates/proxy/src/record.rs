@@ -275,6 +275,19 @@ impl Record {
         self.attempts[attempt.number].work_began = began;
     }
 
+    /// The connection is there, and from now on bytes pass that nobody looks into: how fast it was
+    /// made is all that is to be learnt. Its endpoint is the one that answers.
+    pub(crate) fn relaying(&mut self, attempt: &Attempt) {
+        let now = self.connected(attempt);
+        self.answer = Some(attempt.number);
+        attempt.lease.learn(&Answer {
+            class: self.route.unwrap_or_default(),
+            latency: self.age(attempt, now),
+            is_success: true,
+            now,
+        });
+    }
+
     /// How long ago the attempt's endpoint was picked.
     pub(crate) fn age(&self, attempt: &Attempt, now: Instant) -> Duration {
         now - self.attempts[attempt.number].began

@@ -417,6 +417,17 @@ impl Upstream {
         }
     }
 
+    /// The connection, what has arrived on it, and its place in the pool, which is to live as long.
+    ///
+    /// # Panics
+    /// It is a stream of HTTP/2, which pools of relays do not speak.
+    pub(crate) fn into_connection(self) -> (Stream, Buffer, Option<ConnectionPlace>) {
+        match self.channel {
+            Channel::Connection(stream) => (stream, self.buffer, self.place),
+            Channel::Stream(_) => unreachable!("the config lets no relay speak HTTP/2"),
+        }
+    }
+
     fn of_stream(stream: h2::Stream) -> Self {
         Self {
             channel: Channel::Stream(stream),

@@ -31,7 +31,7 @@ pub use explain::TlsFault;
 pub use server::TlsServer;
 pub use stream::TlsStream;
 
-use crate::Stream;
+use crate::{Buffer, Stream};
 
 /// What a [`TlsServer`] is made of.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct TlsServerSettings {
     pub client: Option<ClientVerification>,
     /// `h2` is offered by ALPN, before `http/1.1`.
     pub http2: bool,
+    /// `http/1.1` is offered by ALPN. With neither, whatever clients offer is left unanswered.
+    pub http1: bool,
 }
 
 /// A certificate chain and its key.
@@ -127,15 +129,20 @@ pub struct ShownCertificate {
     pub not_after: SystemTime,
 }
 
-/// The server's part of a handshake on `stream`. There is no time limit here.
+/// The server's part of a handshake on `stream`, from which `arrived` was read already. There is no
+/// time limit here.
 ///
 /// # Errors
 /// The client closed, or the two could not agree; the message says on what.
-pub async fn accept_tls(stream: Stream, server: &Arc<TlsServer>) -> io::Result<Stream> {
+pub async fn accept_tls(
+    stream: Stream,
+    arrived: Buffer,
+    server: &Arc<TlsServer>,
+) -> io::Result<Stream> {
     let (session, choice) = server
         .session()
         .map_err(|error| io::Error::other(TlsFault::new(&error)))?;
-    let mut stream = Box::new(TlsStream::new(stream, session));
+    let mut stream = Box::new(TlsStream::new(stream, arrived, session));
     poll_fn(|cx| stream.poll_handshake(cx)).await?;
     stream.describe(choice.asked());
     Ok(Stream::Tls(stream))
@@ -154,7 +161,7 @@ pub async fn connect_tls(
     let session = client
         .session(name)
         .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
-    let mut stream = Box::new(TlsStream::new(stream, session));
+    let mut stream = Box::new(TlsStream::new(stream, Buffer::default(), session));
     poll_fn(|cx| stream.poll_handshake(cx)).await?;
     stream.describe(None);
     Ok(Stream::Tls(stream))

@@ -120,7 +120,9 @@ impl Terms {
         if settings.http2 {
             config.alpn_protocols.push(b"h2".to_vec());
         }
-        config.alpn_protocols.push(b"http/1.1".to_vec());
+        if settings.http1 {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
         Ok(Self {
             config,
             certificates,

@@ -67,11 +67,12 @@ impl std::fmt::Debug for TlsStream {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: Stream, session: Session) -> Self {
+    /// A connection from which `arrived` was read already, to be the beginning of TLS.
+    pub(super) fn new(socket: Stream, arrived: Buffer, session: Session) -> Self {
         Self {
             socket,
             session,
-            incoming: Buffer::default(),
+            incoming: arrived,
             plain: 0,
             outgoing: Buffer::default(),
             is_blocked: false,
@@ -361,7 +362,7 @@ impl TlsStream {
     }
 
     /// Sends what is encrypted.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
             let sent = self.socket.poll_write(cx, self.outgoing.filled());
             self.is_blocked = sent.is_pending();

@@ -1,1 +1,262 @@
-//! One connection whose bytes mean nothing to us.
+//! One connection whose bytes mean nothing to us, from its first byte to its last.
+//!
+//! The steps are those of an exchange: admit, connect, and to another endpoint if that fails before
+//! anything has moved; then bytes both ways, each way for itself, until both have ended.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use balance::{Tried, Wanted, hash_key};
+use config::Route;
+use message::RequestHead;
+use net::{Buffer, Stream};
+
+use super::way::{Broken, Way};
+use crate::attempt::{Failed, Retryable, Stop};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::key;
+use crate::record::{Attempt, EndedBy, Outcome, Phase, Record, Relayed};
+use crate::upstream::{self, Admission, Upstream};
+use crate::worker::Worker;
+
+/// A connection that is relayed.
+struct Relay<'a> {
+    worker: &'a Worker,
+    client: Client,
+    record: Record,
+    up: Way,
+    down: Way,
+}
+
+/// How far it has come in its search for an endpoint.
+#[derive(Default)]
+struct Search {
+    tried: Tried,
+    /// Extra attempts.
+    retries: u32,
+}
+
+/// How a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Both sides had closed.
+    InOrder,
+    /// The client broke the connection.
+    ByClient,
+    /// The endpoint did.
+    ByEndpoint,
+    /// Nothing has moved for too long.
+    Idle,
+}
+
+/// Relays the connection of `client`, who asked for `sni`, on `route`. `None`: there is no route
+/// for it.
+pub(crate) async fn serve(
+    worker: &Worker,
+    client: Client,
+    route: Option<usize>,
+    sni: Option<Box<str>>,
+) {
+    let relayed = Relayed {
+        protocol: "tcp",
+        sni,
+        datagrams: None,
+    };
+    let record = Record::begin_relay(worker, &client.peer, relayed, route);
+    let mut relay = Relay {
+        worker,
+        client,
+        record,
+        up: Way::default(),
+        down: Way::default(),
+    };
+    let served = match route {
+        Some(route) => relay.serve(&worker.plan.snapshot.routes[route]).await,
+        None => Err(Stop::Failure(Failure::RouteNotFound, EndedBy::Us)),
+    };
+    let Relay {
+        client,
+        mut record,
+        up,
+        down,
+        ..
+    } = relay;
+    match served {
+        Ok(()) => {}
+        Err(Stop::Failure(failure, by)) => {
+            record.failure = Some(failure);
+            record.ended_by = Some(by);
+        }
+        Err(Stop::ClientGone | Stop::Redirect { .. } | Stop::OwnAnswer) => {
+            record.ended_by = Some(EndedBy::Client);
+        }
+    }
+    let bytes = (
+        client.bytes_received + up.bytes_read(),
+        down.bytes_written(),
+    );
+    record.finish(
+        worker,
+        &client.peer,
+        &RequestHead::default(),
+        bytes,
+        Instant::now(),
+    );
+}
+
+impl Relay<'_> {
+    async fn serve(&mut self, route: &Route) -> Result<(), Stop> {
+        let worker = self.worker;
+        worker.plan.pools[route.pool].retry_budget.earn();
+        let mut search = Search::default();
+        loop {
+            // Apart, so that a connection needs no memory for it once it is relayed.
+            let (attempt, upstream) = Box::pin(self.connect(route, &mut search)).await?;
+            let (mut stream, mut buffer, _place) = upstream.into_connection();
+            self.record.phase = Phase::Tunnel;
+            let end = self
+                .pass(&mut stream, &mut buffer, route.timeouts.tunnel)
+                .await;
+            let has_moved = self.up.bytes_written() + self.down.bytes_read() > 0;
+            let now = Instant::now();
+            // It took the connection and did nothing for it: as good as refused.
+            if end == End::ByEndpoint && !has_moved {
+                self.record
+                    .end_attempt(worker, &attempt, Outcome::Reset, now);
+                let is_early = self.record.age(&attempt, now) < route.timeouts.connect;
+                let failure = Failure::ConnectionTerminated;
+                if is_early && self.may_move(route, &search, Failed::NotConnected(failure)) {
+                    search.retries += 1;
+                    self.up.begin_anew();
+                    self.down = Way::default();
+                    continue;
+                }
+                self.abort();
+                return Err(Stop::Failure(failure, EndedBy::Endpoint));
+            }
+            self.record.end_attempt(worker, &attempt, Outcome::Ok, now);
+            self.record.ended_by = match end {
+                End::InOrder => None,
+                End::ByClient => {
+                    stream.abort_on_drop();
+                    Some(EndedBy::Client)
+                }
+                End::ByEndpoint => {
+                    self.abort();
+                    Some(EndedBy::Endpoint)
+                }
+                End::Idle => Some(EndedBy::Us),
+            };
+            return Ok(());
+        }
+    }
+
+    /// Makes the client see that its connection was cut.
+    fn abort(&mut self) {
+        self.client.channel.abort();
+    }
+
+    /// A connection to an endpoint that takes one.
+    async fn connect(
+        &mut self,
+        route: &Route,
+        search: &mut Search,
+    ) -> Result<(Attempt, Upstream), Stop> {
+        let worker = self.worker;
+        let plan = &worker.plan;
+        let pool = &plan.pools[route.pool];
+        // What a request could bring is not there.
+        let request = RequestHead::default();
+        let client = &self.client.peer.address;
+        let key = pool.key().and_then(|key| key::of(key, &request, client));
+        let key = key.map(hash_key);
+        let time = self.record.time;
+        let visit = plan
+            .stickiness
+            .visit(route.pool, pool, &request, client, time);
+        loop {
+            self.record.phase = Phase::Queue;
+            let mut now = Instant::now();
+            let wanted = Wanted {
+                tried: &search.tried,
+                now,
+                class: self.record.route.unwrap_or_default(),
+                key,
+                session: visit.session,
+            };
+            let Admission { lease, why, queued } =
+                upstream::admit(worker, &mut self.client, route.pool, &wanted).await?;
+            if queued.is_some() {
+                now = Instant::now();
+            }
+            search.tried.insert(lease.index());
+            let attempt = self.record.begin_attempt(worker, lease, why, queued, now);
+            self.record.phase = Phase::Connect;
+            let (client, lease) = (&mut self.client, &attempt.lease);
+            let timeout = route.timeouts.connect;
+            let connecting = upstream::connect(worker, client, route.pool, lease, timeout, now);
+            let failed = match connecting.await {
+                Ok(upstream) => {
+                    self.record.relaying(&attempt);
+                    return Ok((attempt, upstream));
+                }
+                Err(reason) => Failed::from(reason),
+            };
+            self.record
+                .end_attempt(worker, &attempt, failed.outcome(), Instant::now());
+            if !self.may_move(route, search, failed) {
+                return Err(failed.stop());
+            }
+            search.retries += 1;
+        }
+    }
+
+    /// True if another endpoint may be tried; counts that.
+    fn may_move(&self, route: &Route, search: &Search, failed: Failed) -> bool {
+        let may_move = failed.retryable(&route.retry.on) == Retryable::Always
+            && search.retries < route.retry.attempts;
+        if may_move {
+            self.worker.metrics.pools[route.pool].retries.increment();
+        }
+        may_move
+    }
+
+    /// Passes bytes both ways between the client and `endpoint`, from which `buffer` has what has
+    /// arrived.
+    async fn pass(&mut self, endpoint: &mut Stream, buffer: &mut Buffer, idle: Duration) -> End {
+        let Self {
+            client, up, down, ..
+        } = self;
+        client.allow(idle);
+        let mut end = End::InOrder;
+        poll_fn(|cx| {
+            let moved = |up: &Way, down: &Way| up.bytes_written() + down.bytes_written();
+            let before = moved(up, down);
+            let (stream, arrived) = client.connection();
+            match up.poll(cx, stream, arrived, endpoint) {
+                Ok(()) => {}
+                Err(Broken::Source) => return Poll::Ready(End::ByClient),
+                // What it has said before may still be on its way to the client.
+                Err(Broken::Sink) => {
+                    end = End::ByEndpoint;
+                    up.give_up();
+                }
+            }
+            match down.poll(cx, endpoint, buffer, stream) {
+                Ok(()) => {}
+                Err(Broken::Source) => return Poll::Ready(End::ByEndpoint),
+                Err(Broken::Sink) => return Poll::Ready(End::ByClient),
+            }
+            if up.is_over() && down.is_over() {
+                return Poll::Ready(end);
+            }
+            if moved(up, down) > before {
+                client.allow(idle);
+            }
+            client.poll_timeout(cx).map(|()| End::Idle)
+        })
+        .await
+    }
+}

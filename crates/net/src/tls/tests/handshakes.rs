@@ -440,7 +440,9 @@ fn a_client_that_leaves_at_any_byte_of_its_hello_is_told_from_one_that_errs() {
             let (mut near, far) = sockets().await;
             write_all(&mut near, &hello[..cut]).await.unwrap();
             drop(near);
-            let error = accept_tls(far, &server).await.unwrap_err();
+            let error = accept_tls(far, Buffer::default(), &server)
+                .await
+                .unwrap_err();
             assert_eq!(
                 error.kind(),
                 io::ErrorKind::UnexpectedEof,
@@ -467,7 +469,7 @@ fn a_handshake_whose_bytes_arrive_one_by_one_succeeds() {
             spawn_local(drip(left.clone(), right.clone(), count.clone()));
             spawn_local(drip(right, left, count.clone()));
             let accepted = spawn_local(async move {
-                let mut stream = accept_tls(far, &server).await.unwrap();
+                let mut stream = accept_tls(far, Buffer::default(), &server).await.unwrap();
                 assert_eq!(read_exactly(&mut stream, 4).await, b"ping");
                 write_all(&mut stream, b"pong").await.unwrap();
             });
@@ -514,7 +516,9 @@ fn what_is_not_tls_is_called_so_and_answered_with_an_alert() {
         ] {
             let (mut near, far) = sockets().await;
             write_all(&mut near, garbage).await.unwrap();
-            let error = accept_tls(far, &server).await.unwrap_err();
+            let error = accept_tls(far, Buffer::default(), &server)
+                .await
+                .unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
             if garbage.starts_with(b"GET") {
                 assert_eq!(error.to_string(), "what arrived is not TLS");

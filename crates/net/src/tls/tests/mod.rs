@@ -64,6 +64,7 @@ fn server_settings(certificates: Vec<CertificatePem>) -> TlsServerSettings {
         is_modern: false,
         client: None,
         http2: true,
+        http1: true,
     }
 }
 
@@ -102,7 +103,7 @@ async fn shake_hands(
     let (near, far) = sockets().await;
     let server = server.clone();
     let accepted = spawn_local(async move {
-        let mut stream = accept_tls(far, &server).await?;
+        let mut stream = accept_tls(far, Buffer::default(), &server).await?;
         assert_eq!(read_exactly(&mut stream, 1).await, b"!");
         Ok(stream)
     });

@@ -1,0 +1,179 @@
+//! One way of a relayed connection: from one side to the other.
+//!
+//! Small pieces are copied, which costs one system call on each side. What comes in bulk passes
+//! through a pipe in the kernel where both sides are plain, and else through a large buffer.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use net::{Buffer, Pipe, SMALL, Stream};
+
+/// How far the bytes of one side have come.
+#[derive(Default)]
+pub(crate) struct Way {
+    /// Bytes that were read and wait to be written, of a bulk transfer.
+    pipe: Option<Pipe>,
+    /// Reads in a row that speak for the other manner of moving bytes.
+    doubts: u8,
+    is_bulk: bool,
+    /// Nothing more comes from the source.
+    has_ended: bool,
+    /// The sink knows.
+    is_over: bool,
+    bytes_read: u64,
+    bytes_written: u64,
+}
+
+/// Which side of a way is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The one that is read from.
+    Source,
+    /// The one that is written to.
+    Sink,
+}
+
+/// So many reads in a row that fill a small buffer make a bulk transfer, and as many that would
+/// not fill it end that: what is answered piece by piece gains nothing from a pipe.
+const DOUBTS_MAX: u8 = 4;
+
+impl Way {
+    /// Bytes that have come from the source.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Bytes that the sink has taken.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// True once the source has ended and the sink was told.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The sink takes nothing more.
+    pub(crate) fn give_up(&mut self) {
+        self.pipe = None;
+        self.is_over = true;
+    }
+
+    /// Nothing has reached the sink, and there is another one now.
+    pub(crate) fn begin_anew(&mut self) {
+        debug_assert_eq!(self.bytes_written, 0, "nobody may get half of it");
+        *self = Self {
+            bytes_read: self.bytes_read,
+            ..Self::default()
+        };
+    }
+
+    /// Moves what can be moved from `source` to `sink`; `buffer` has what has arrived.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        buffer: &mut Buffer,
+        sink: &mut Stream,
+    ) -> Result<(), Broken> {
+        if self.is_over {
+            return Ok(());
+        }
+        match self.poll_to_end(cx, source, buffer, sink) {
+            Poll::Ready(Ok(())) => self.is_over = true,
+            Poll::Ready(Err(broken)) => return Err(broken),
+            Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    fn poll_to_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        buffer: &mut Buffer,
+        sink: &mut Stream,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            // What is here leaves before more is taken: that is the bound of what is held.
+            ready!(self.poll_write(cx, buffer, sink)).map_err(|_| Broken::Sink)?;
+            if self.has_ended {
+                // A sink that is gone has no use for the news.
+                let _ = ready!(sink.poll_shutdown(cx));
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_read(cx, source, buffer, sink.can_splice()) {
+                Poll::Ready(Ok(0)) => self.has_ended = true,
+                Poll::Ready(Ok(count)) => self.bytes_read += count as u64,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
+                Poll::Pending => {
+                    // Who waits holds nothing.
+                    buffer.release();
+                    self.pipe = None;
+                    return match sink.poll_flush(cx) {
+                        Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Sink)),
+                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Writes what was read; ready once nothing is left of it.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        sink: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        while !buffer.is_empty() {
+            let count = ready!(sink.poll_write(cx, buffer.filled()))?;
+            buffer.consume(count);
+            self.bytes_written += count as u64;
+        }
+        if let Some(pipe) = &mut self.pipe {
+            while !pipe.is_empty() {
+                self.bytes_written += ready!(sink.poll_splice_out(cx, pipe))? as u64;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads some more, in the manner that suits what came last.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        buffer: &mut Buffer,
+        sink_can_splice: bool,
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_bulk {
+            let count = ready!(source.poll_read(cx, buffer))?;
+            self.judge(buffer.is_full());
+            return Poll::Ready(Ok(count));
+        }
+        // Neither memory nor a pipe before there is something to read.
+        ready!(source.poll_readable(cx));
+        if source.can_splice() && sink_can_splice && self.pipe.is_none() {
+            self.pipe = Pipe::new().ok();
+        }
+        let count = match &mut self.pipe {
+            Some(pipe) => ready!(source.poll_splice_in(cx, pipe))?,
+            None => {
+                buffer.enlarge();
+                ready!(source.poll_read(cx, buffer))?
+            }
+        };
+        self.judge(count < SMALL);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Changes the manner once enough reads in a row have spoken for the other one.
+    fn judge(&mut self, is_doubtful: bool) {
+        self.doubts = if is_doubtful { self.doubts + 1 } else { 0 };
+        if self.doubts == DOUBTS_MAX {
+            self.doubts = 0;
+            self.is_bulk = !self.is_bulk;
+        }
+    }
+}
