@@ -12,7 +12,6 @@
 
 mod compile;
 mod flags;
-mod later;
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -14,7 +14,7 @@ use toml::de::{DeArray, DeFloat, DeInteger, DeTable, DeValue};
 use crate::compile::policies;
 use crate::problem::Problems;
 use crate::spanned::Place;
-use crate::{later, suggest};
+use crate::suggest;
 
 /// The schema of a config file.
 pub(crate) struct Shape(Value);
@@ -47,7 +47,7 @@ impl Shape {
 struct Walk<'a> {
     root: &'a Value,
     base: usize,
-    /// Where in the config we are, as `later::note` spells it.
+    /// Where in the config we are, such as `pools.*.policy`; `*` stands for any name.
     path: String,
     problems: &'a mut Problems,
 }
@@ -169,11 +169,6 @@ impl<'a> Walk<'a> {
         key: &str,
         place: Place,
     ) -> Option<String> {
-        if let Some(note) = later::note(&self.path) {
-            let message = format!("`{key}` is not supported in this version");
-            self.problems.error(place, message).help(note);
-            return None;
-        }
         let keys = keys.into_iter().flatten().map(|(key, _)| key.as_str());
         if self.path.starts_with("pools.*.policy.") && policies().any(|policy| policy == key) {
             self.problems
@@ -238,21 +233,15 @@ impl<'a> Walk<'a> {
         if choices.clone().any(|choice| choice == text) {
             return Some(());
         }
-        let path = &self.path;
-        if let Some(note) = later::note(&format!("{path} = {text}")) {
-            let message = format!("`{text}` is not supported in this version");
-            self.problems.error(place.clone(), message).help(note);
-        } else {
-            let key = path.rsplit('.').next().unwrap_or_default();
-            let message = format!("`{text}` is no value of `{key}`");
-            let problem = self.problems.error(place.clone(), message);
-            problem.help = suggest::help(text, choices.clone());
-            if has_table && suggest::similar(text, choices).is_none() {
-                problem
-                    .help
-                    .iter_mut()
-                    .for_each(|help| *help += " or a table");
-            }
+        let key = self.path.rsplit('.').next().unwrap_or_default();
+        let message = format!("`{text}` is no value of `{key}`");
+        let problem = self.problems.error(place.clone(), message);
+        problem.help = suggest::help(text, choices.clone());
+        if has_table && suggest::similar(text, choices).is_none() {
+            problem
+                .help
+                .iter_mut()
+                .for_each(|help| *help += " or a table");
         }
         None
     }

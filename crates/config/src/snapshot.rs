@@ -109,6 +109,13 @@ pub enum ListenerProtocol {
     Udp(UdpSettings),
 }
 
+impl ListenerProtocol {
+    /// True if requests come here, and routes say where they go.
+    pub fn has_requests(&self) -> bool {
+        matches!(self, Self::Http | Self::Detect { .. })
+    }
+}
+
 /// How datagrams are relayed. A client's datagrams belong to one flow, at one endpoint, until the
 /// flow is idle for the time-out of its route's tunnels.
 #[derive(Debug, Clone, PartialEq, Eq)]

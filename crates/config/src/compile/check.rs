@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use ::balance::{AgentKind, AgentSettings, Check, CheckKind, StatusRange};
 
+use super::address::is_host_name;
+use super::policy::place_of;
 use super::{Compiler, is_token};
-use crate::raw::{RawAgent, RawCheck};
+use crate::raw::{CheckWord, RawAgent, RawCheck};
 use crate::spanned::{At, OneOrMany, Place, StringOr};
 use crate::{suggest, units};
 
@@ -18,6 +20,11 @@ const AGENT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// For one answer, as for a check.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Short forms of a check, paths aside.
+const WORDS: &[&str] = &[
+    "tcp", "udp", "grpc", "redis", "postgres", "mysql", "smtp", "dns", "off",
+];
 
 /// Fields of a check's request that are not for the config to say, and why.
 const FIELDS_TAKEN: &[(&str, &str)] = &[
@@ -65,6 +72,12 @@ impl Compiler<'_> {
                 service: "".into(),
                 host: None,
             },
+            "redis" => spoken(CheckWord::Redis),
+            "postgres" => spoken(CheckWord::Postgres),
+            "mysql" => spoken(CheckWord::Mysql),
+            "smtp" => spoken(CheckWord::Smtp),
+            "dns" => spoken(CheckWord::Dns),
+            "udp" => spoken(CheckWord::Udp),
             path if path.starts_with('/') => CheckKind::Http {
                 path: self.request_path(At::new(place, text)),
                 host: None,
@@ -74,8 +87,13 @@ impl Compiler<'_> {
             },
             _ => {
                 let message = format!("`{text}` is no check");
-                let help = suggest::similar(&text, ["tcp", "grpc", "off"]).map_or_else(
-                    || "there are \"/path\", \"grpc\", \"tcp\", \"off\" and a table".into(),
+                let help = suggest::similar(&text, WORDS.iter().copied()).map_or_else(
+                    || {
+                        format!(
+                            "there are \"/path\", \"{}\" and a table",
+                            WORDS.join("\", \"")
+                        )
+                    },
                     |meant| format!("did you mean `{meant}`?"),
                 );
                 self.problems.error(place, message).help(help);
@@ -86,14 +104,12 @@ impl Compiler<'_> {
 
     /// What the long form of a check does.
     fn check_kind(&mut self, raw: RawCheck) -> CheckKind {
-        let kinds = [
-            raw.http.as_ref().map(|http| &http.place),
-            raw.grpc.as_ref().map(|grpc| &grpc.place),
-            raw.tcp.as_ref().map(|tcp| &tcp.place),
-        ];
-        if let [first, second, ..] = kinds.into_iter().flatten().collect::<Vec<_>>()[..] {
+        if let [first, second, ..] = raw.kinds()[..] {
             self.problems
-                .error(second.clone(), "a check is one of `http`, `grpc` and `tcp`")
+                .error(
+                    second.clone(),
+                    "a check is one of `http`, `grpc`, `tcp`, `udp`, `dns` and `protocol`",
+                )
                 .also(first.clone(), "the other one");
         }
         if let Some(path) = raw.http {
@@ -122,21 +138,54 @@ impl Compiler<'_> {
                 "`grpc` asks whether a service takes calls, and that is all"
             } else if raw.tcp.is_some() {
                 "`tcp` has its own `send` and `expect`"
+            } else if raw.udp.is_some() {
+                "`udp` has its own `send` and `expect`"
+            } else if raw.dns.is_some() || raw.protocol.is_some() {
+                "what such a server is asked is known, and that is all"
             } else {
                 "`http = \"/path\"` makes it one"
             });
         }
-        match (raw.grpc, raw.tcp) {
-            (Some(service), _) => CheckKind::Grpc {
+        if let Some(service) = raw.grpc {
+            return CheckKind::Grpc {
                 service: self.grpc_service(service),
                 host: self.check_host(raw.host),
-            },
-            (None, None) => CheckKind::Tcp,
-            (None, Some(At { value: tcp, .. })) => CheckKind::TcpExpect {
+            };
+        }
+        if let Some(At { value: tcp, .. }) = raw.tcp {
+            return CheckKind::TcpExpect {
                 send: tcp.send.unwrap_or_default().into_bytes().into(),
                 expect: self.text_to_find(tcp.expect).into_bytes().into(),
-            },
+            };
         }
+        if let Some(At { value: udp, .. }) = raw.udp {
+            let expect = udp.expect.map(|expect| self.text_to_find(expect));
+            return CheckKind::Udp {
+                send: udp.send.unwrap_or_default().into_bytes().into(),
+                expect: expect.map(|expect| expect.into_bytes().into()),
+            };
+        }
+        if let Some(name) = raw.dns {
+            return CheckKind::Dns {
+                name: self.dns_name(name),
+            };
+        }
+        raw.protocol
+            .map_or(CheckKind::Tcp, |word| spoken(word.value))
+    }
+
+    /// A host, or nothing: any answer will do.
+    fn dns_name(&mut self, name: At<String>) -> Option<Box<str>> {
+        let At { place, value } = name;
+        if value.is_empty() {
+            return None;
+        }
+        if !is_host_name(&value) {
+            self.problems
+                .error(place, format!("`{value}` is no name to ask for"))
+                .help("write it as \"app.example\", or \"\" for any answer of the server");
+        }
+        Some(value.into())
     }
 
     /// A name such as `shop.Cart`, or nothing: the server as a whole.
@@ -269,5 +318,35 @@ impl Compiler<'_> {
             interval: self.duration(raw.interval, AGENT_INTERVAL),
             timeout: self.duration(raw.timeout, AGENT_TIMEOUT),
         })
+    }
+}
+
+/// A check that needs to be told nothing else.
+fn spoken(word: CheckWord) -> CheckKind {
+    match word {
+        CheckWord::Redis => CheckKind::Redis,
+        CheckWord::Postgres => CheckKind::Postgres,
+        CheckWord::Mysql => CheckKind::Mysql,
+        CheckWord::Smtp => CheckKind::Smtp,
+        CheckWord::Dns => CheckKind::Dns { name: None },
+        CheckWord::Udp => CheckKind::Udp {
+            send: Box::default(),
+            expect: None,
+        },
+    }
+}
+
+impl RawCheck {
+    /// Where the keys stand that say what is asked; more than one is a mistake.
+    pub(super) fn kinds(&self) -> Vec<&Place> {
+        let kinds = [
+            place_of(&self.http),
+            place_of(&self.grpc),
+            place_of(&self.tcp),
+            place_of(&self.udp),
+            place_of(&self.dns),
+            place_of(&self.protocol),
+        ];
+        kinds.into_iter().flatten().collect()
     }
 }

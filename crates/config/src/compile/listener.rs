@@ -1,10 +1,12 @@
 //! Listeners: addresses, what is spoken there, limits, timeouts.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use ::balance::Address;
 
+use super::relay::RawRelays;
 use super::{Compiler, address};
 use crate::problem::Problems;
 use crate::raw::{Https, RawLimits, RawListener, RawListenerTimeouts, SizeText, Switch};
@@ -14,30 +16,45 @@ use crate::{HeadLimits, Http2Limits, Listener, ListenerProtocol, ListenerTimeout
 /// Where clients look for HTTPS (RFC 9110 §4.2.2).
 const HTTPS_PORT: u16 = 443;
 
-/// A listener, and where its name stands.
+/// A listener, and what becomes part of it when there are pools.
 pub(super) struct NamedListener {
     pub(super) listener: Listener,
+    /// Where its name stands.
     pub(super) place: Place,
+    pub(super) relays: RawRelays,
+}
+
+/// TCP and UDP have ports of their own; Unix sockets go with TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
 }
 
 /// Addresses that somebody listens on already.
 #[derive(Default)]
-pub(super) struct Taken(HashMap<Address, Place>);
+pub(super) struct Taken(HashMap<(Transport, Address), Place>);
 
 impl Taken {
     /// Port 0 is a free port each time.
-    pub(super) fn claim(&mut self, address: &Address, place: &Place, problems: &mut Problems) {
+    pub(super) fn claim(
+        &mut self,
+        transport: Transport,
+        address: &Address,
+        place: &Place,
+        problems: &mut Problems,
+    ) {
         if address::has_no_port(address) {
             return;
         }
-        match self.0.get(address) {
-            None => {
-                self.0.insert(address.clone(), place.clone());
+        match self.0.entry((transport, address.clone())) {
+            Entry::Vacant(free) => {
+                free.insert(place.clone());
             }
-            Some(first) => {
+            Entry::Occupied(first) => {
                 problems
                     .error(place.clone(), format!("`{address}` is listened on twice"))
-                    .also(first.clone(), "first here");
+                    .also(first.get().clone(), "first here");
             }
         }
     }
@@ -55,20 +72,26 @@ impl Compiler<'_> {
                 .help("add one: [listeners.web] with bind = \"0.0.0.0:8080\"");
         }
         raw.into_iter()
-            .map(|(name, raw)| {
-                self.check_name("a listener", &name);
-                let listener = self.listener(name.value.into(), raw, taken);
-                NamedListener {
-                    listener,
-                    place: name.place,
-                }
-            })
+            .map(|(name, raw)| self.listener(name, raw, taken))
             .collect()
     }
 
-    fn listener(&mut self, name: Box<str>, raw: RawListener, taken: &mut Taken) -> Listener {
-        let bind = self.binds(raw.bind, taken);
-        let http2 = self.http2(raw.tls.is_some(), raw.http2, raw.h2c);
+    fn listener(
+        &mut self,
+        name: At<String>,
+        mut raw: RawListener,
+        taken: &mut Taken,
+    ) -> NamedListener {
+        self.check_name("a listener", &name);
+        let protocol = self.protocol(&mut raw);
+        let relays = self.raw_relays(&name.place, &mut raw);
+        let transport = match protocol {
+            ListenerProtocol::Udp(_) => Transport::Udp,
+            _ => Transport::Tcp,
+        };
+        let bind = self.binds(raw.bind, transport, taken);
+        let has_tls = raw.tls.is_some();
+        let http2 = protocol.has_requests() && self.http2(has_tls, raw.http2, raw.h2c);
         if let (Some(tls), Some(redirect)) = (&raw.tls, &raw.redirect) {
             self.problems
                 .error(
@@ -80,11 +103,11 @@ impl Compiler<'_> {
         }
         let (limits, http2_limits) = self.limits(raw.limits, http2);
         let trusted_proxies = raw.trusted_proxies;
-        Listener {
-            name,
+        let listener = Listener {
+            name: name.value.into(),
             limits,
             timeouts: self.listener_timeouts(raw.timeouts),
-            protocol: ListenerProtocol::Http,
+            protocol,
             // Filled by the routes.
             routes: route::Table::default(),
             relay: None,
@@ -100,6 +123,11 @@ impl Compiler<'_> {
             }),
             socket: self.listener_socket(raw.socket, &bind),
             bind,
+        };
+        NamedListener {
+            listener,
+            place: name.place,
+            relays,
         }
     }
 
@@ -126,7 +154,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn binds(&mut self, bind: OneOrMany, taken: &mut Taken) -> Vec<Address> {
+    fn binds(&mut self, bind: OneOrMany, transport: Transport, taken: &mut Taken) -> Vec<Address> {
         if bind.list.is_empty() {
             self.problems.error(bind.place, "no address to listen on");
         }
@@ -135,7 +163,12 @@ impl Compiler<'_> {
             match address::addresses(&value, Ipv4Addr::UNSPECIFIED, self.outside.resolve) {
                 Ok(addresses) => {
                     for address in addresses {
-                        taken.claim(&address, &place, self.problems);
+                        if let (Transport::Udp, Address::Unix(_)) = (transport, &address) {
+                            self.problems
+                                .error(place.clone(), "a Unix socket takes no datagrams here")
+                                .help("write an address and a port");
+                        }
+                        taken.claim(transport, &address, &place, self.problems);
                         all.push(address);
                     }
                 }
@@ -145,8 +178,8 @@ impl Compiler<'_> {
         all
     }
 
-    fn limits(&mut self, raw: Option<RawLimits>, http2: bool) -> (HeadLimits, Http2Limits) {
-        let Some(raw) = raw else {
+    fn limits(&mut self, raw: Option<At<RawLimits>>, http2: bool) -> (HeadLimits, Http2Limits) {
+        let Some(At { value: raw, .. }) = raw else {
             return Default::default();
         };
         (

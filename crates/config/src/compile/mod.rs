@@ -6,9 +6,12 @@
 mod address;
 mod check;
 mod cookies;
+mod leads;
 mod listener;
 mod policy;
 mod pool;
+mod protocol;
+mod relay;
 mod resilience;
 mod route;
 mod socket;
@@ -28,6 +31,7 @@ use crate::raw::{DurationText, RawAccessLog, RawAdmin, RawConfig, RawSecret, Siz
 use crate::spanned::{At, Place, StringOr};
 use crate::{AccessLog, AccessLogSink, Admin, Secret, Snapshot, units};
 
+use listener::Transport;
 use pool::NamedPool;
 
 pub(crate) use policy::policies;
@@ -98,6 +102,8 @@ struct Compiler<'a> {
     /// The first endpoint of a zone, and whether one is of the process's own.
     zoned_endpoint: Option<Place>,
     has_near_endpoint: bool,
+    /// What does not fit its type was left out before.
+    has_gaps: bool,
 }
 
 pub(crate) fn compile(
@@ -106,6 +112,7 @@ pub(crate) fn compile(
     outside: Outside<'_>,
     problems: &mut Problems,
 ) -> Snapshot {
+    let has_gaps = problems.has_errors();
     let mut compiler = Compiler {
         names,
         outside,
@@ -113,6 +120,7 @@ pub(crate) fn compile(
         zone: None,
         zoned_endpoint: None,
         has_near_endpoint: false,
+        has_gaps,
     };
     compiler.zone = raw.zone.map(|zone| compiler.zone_name(zone));
     let secret = raw.secret.and_then(|secret| compiler.secret(secret.value));
@@ -120,8 +128,8 @@ pub(crate) fn compile(
     let admin = compiler.admin(raw.admin, &mut taken);
     let access_log = compiler.access_log(raw.access_log);
     let mut listeners = compiler.listeners(raw.listeners, &mut taken);
-    let pools = compiler.pools(raw.pools);
-    let routes = compiler.routes(raw.routes, &mut listeners, &pools);
+    let mut pools = compiler.pools(raw.pools);
+    let routes = compiler.routes(raw.routes, &mut listeners, &mut pools);
     // With errors, what is missing may be in what is broken.
     if !compiler.problems.has_errors() {
         compiler.warn_of_zones();
@@ -232,7 +240,8 @@ impl Compiler<'_> {
         let mut address = default;
         if let Ok(parsed) = bind.value.parse() {
             address = parsed;
-            taken.claim(&Address::Tcp(address), &bind.place, self.problems);
+            let address = Address::Tcp(address);
+            taken.claim(Transport::Tcp, &address, &bind.place, self.problems);
         } else {
             let message = format!("`{}` is no address and port", bind.value);
             self.problems

@@ -99,6 +99,7 @@ impl Compiler<'_> {
     fn hash_key(&mut self, raw: RawHashKey) -> HashKey {
         let key = match raw.value {
             WordOr::Word(KeyWord::ClientIp) => return HashKey::ClientIp,
+            WordOr::Word(KeyWord::Client) => return HashKey::ClientAddress,
             WordOr::Word(KeyWord::Path) => return HashKey::Path,
             WordOr::Table(key) => key,
         };
@@ -198,6 +199,6 @@ fn named(name: &str) -> PolicySettings {
     PolicySettings::named(name.unwrap_or(DEFAULT_POLICY))
 }
 
-fn place_of<T>(key: &Option<At<T>>) -> Option<&Place> {
+pub(super) fn place_of<T>(key: &Option<At<T>>) -> Option<&Place> {
     key.as_ref().map(|at| &at.place)
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ::balance::{
-    Address, Check, CheckKind, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings,
-};
+use ::balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySettings};
 
+use super::leads::Keys;
 use super::{Compiler, address, resilience};
-use crate::raw::{Fail, RawEndpoint, RawPool, RawPoolTimeouts, UpstreamWord, VersionWord};
-use crate::spanned::{At, Place, StringOr};
+use crate::raw::{
+    Fail, KeyWord, RawEndpoint, RawHashKey, RawPolicy, RawPool, RawPoolTimeouts, UpstreamWord,
+    VersionWord,
+};
+use crate::spanned::{At, Place, StringOr, WordOr};
 use crate::{Pool, PoolTls, ProxyVersion, RouteTimeouts, UpstreamProtocol, units};
 
 /// How long an unused connection to an endpoint is kept: less than the 60 s and more after which
@@ -28,6 +30,7 @@ pub(super) struct NamedPool {
     pub(super) hedge: Option<HedgeSettings>,
     /// Where the name of its sticky cookie stands.
     pub(super) cookie: Option<Place>,
+    pub(super) keys: Keys,
 }
 
 impl Compiler<'_> {
@@ -46,7 +49,7 @@ impl Compiler<'_> {
         self.check_name("a pool", &name);
         let ports = ports(&raw);
         let cookie = cookie(&raw);
-        let check_place = raw.check.as_ref().map(|check| check.place.clone());
+        let keys = keys(&raw);
         let settings = PoolSettings {
             name: name.value.into(),
             policy: self.policy(raw.policy),
@@ -75,7 +78,6 @@ impl Compiler<'_> {
             self.check_names(place, tls, &endpoints);
         }
         let protocol = self.upstream_protocol(raw.protocol, tls.is_some());
-        self.warn_of_calls(check_place, &settings.check, protocol);
         NamedPool {
             pool: Pool {
                 settings,
@@ -91,6 +93,7 @@ impl Compiler<'_> {
             retry,
             hedge,
             cookie,
+            keys,
         }
     }
 
@@ -115,23 +118,6 @@ impl Compiler<'_> {
             self.problems.error(place, message).help(
                 "add the name that its certificate is for: tls = { name = \"app.internal\" }",
             );
-        }
-    }
-
-    /// Endpoints that are asked by gRPC are there for gRPC, which is HTTP/2.
-    fn warn_of_calls(&mut self, place: Option<Place>, check: &Check, protocol: UpstreamProtocol) {
-        let is_call = matches!(check.kind, CheckKind::Grpc { .. });
-        if is_call
-            && check.port.is_none()
-            && protocol == UpstreamProtocol::H1
-            && !self.problems.has_errors()
-        {
-            self.problems
-                .warning(
-                    place,
-                    "gRPC is HTTP/2, and requests of this pool are HTTP/1.1",
-                )
-                .help("add protocol = \"h2\"");
         }
     }
 
@@ -216,6 +202,7 @@ impl Compiler<'_> {
                 name: None,
                 weight: None,
                 max_requests: None,
+                max_connections: None,
                 tier: None,
                 zone: None,
             },
@@ -240,6 +227,18 @@ impl Compiler<'_> {
             self.problems
                 .error(raw.address.place, "nobody can connect to port 0");
         }
+        // One bound, by the name of what goes there.
+        if let (Some(_), Some(connections)) = (raw.max_requests, &raw.max_connections) {
+            self.problems
+                .error(
+                    connections.place.clone(),
+                    "`max_requests` and `max_connections` exclude each other",
+                )
+                .help("write the one that names what goes to this pool");
+        }
+        let max_requests = raw
+            .max_requests
+            .or(raw.max_connections.map(|max| max.value));
         let zone = raw.zone.map(|zone| self.zone_of_endpoint(zone));
         let host = address::host(&text);
         let name = raw.name.map_or(text, |name| name.value);
@@ -255,7 +254,7 @@ impl Compiler<'_> {
                 address,
                 host: host.clone(),
                 weight: raw.weight.unwrap_or(1),
-                max_requests: raw.max_requests,
+                max_requests,
                 tier: raw.tier.unwrap_or_default(),
                 zone: zone.clone(),
             })
@@ -282,6 +281,55 @@ impl Compiler<'_> {
         };
         (self.duration(raw.idle, KEEP_ALIVE_IDLE), timeouts)
     }
+}
+
+/// Where the keys stand that only some of what goes to a pool knows.
+fn keys(raw: &RawPool) -> Keys {
+    let has_check_kind = raw.check.as_ref().is_some_and(|check| match &check.value {
+        StringOr::String(_) => true,
+        StringOr::Table(check) => !check.kinds().is_empty(),
+    });
+    let mut endpoints = raw.endpoints.value.iter();
+    Keys {
+        check: raw.check.as_ref().map(|check| check.place.clone()),
+        has_check_kind,
+        tls: raw.tls.as_ref().map(|tls| tls.place.clone()),
+        protocol: raw.protocol.as_ref().map(|protocol| protocol.place.clone()),
+        proxy_protocol: raw
+            .proxy_protocol
+            .as_ref()
+            .map(|header| header.place.clone()),
+        endpoints: raw.endpoints.place.clone(),
+        max_connections: endpoints.find_map(|endpoint| match &endpoint.value {
+            StringOr::Table(endpoint) => Some(endpoint.max_connections.as_ref()?.place.clone()),
+            StringOr::String(_) => None,
+        }),
+        of_requests: keys_of_requests(raw),
+    }
+}
+
+/// Where keys stand that only a request has.
+fn keys_of_requests(raw: &RawPool) -> Vec<Place> {
+    let key = |key: &RawHashKey| match key.value {
+        WordOr::Word(KeyWord::ClientIp | KeyWord::Client) => None,
+        WordOr::Word(KeyWord::Path) | WordOr::Table(_) => Some(key.place.clone()),
+    };
+    let hashed = raw.policy.as_ref().and_then(|policy| match &policy.value {
+        WordOr::Table(RawPolicy {
+            maglev, rendezvous, ..
+        }) => {
+            let settings = maglev.as_ref().or(rendezvous.as_ref())?;
+            key(settings.value.key.as_ref()?)
+        }
+        WordOr::Word(_) => None,
+    });
+    let sticky = raw.sticky.as_ref().and_then(|sticky| {
+        let sticky = &sticky.value;
+        let cookie = sticky.cookie.as_ref().map(|cookie| cookie.place.clone());
+        let learn = sticky.learn.as_ref().map(|learn| learn.place.clone());
+        cookie.or(learn).or_else(|| key(sticky.key.as_ref()?))
+    });
+    hashed.into_iter().chain(sticky).collect()
 }
 
 /// Where the name of the sticky cookie stands.

@@ -15,9 +15,17 @@ use crate::{Listener, Route, RouteTimeouts, suggest};
 struct Matcher {
     place: Place,
     /// `None`: on every listener.
-    listener: Option<String>,
+    listener: Option<At<String>>,
     /// `None`: it is wrong.
     paths: Option<(HostMatch, PathMatch)>,
+}
+
+impl Matcher {
+    /// True if it names this listener.
+    fn is_of(&self, listener: &Listener) -> bool {
+        let name = self.listener.as_ref();
+        name.is_some_and(|name| *name.value == *listener.name)
+    }
 }
 
 impl Compiler<'_> {
@@ -26,14 +34,17 @@ impl Compiler<'_> {
         &mut self,
         raw: Vec<At<RawRoute>>,
         listeners: &mut [NamedListener],
-        pools: &[NamedPool],
+        pools: &mut [NamedPool],
     ) -> Vec<Route> {
-        let (matchers, routes): (Vec<_>, Vec<_>) = if self.names.has_routes {
+        let (matchers, mut routes): (Vec<_>, Vec<_>) = if self.names.has_routes {
             raw.into_iter().map(|raw| self.route(raw, pools)).unzip()
         } else {
-            self.default_route(pools).into_iter().unzip()
+            self.default_route(listeners, pools).into_iter().unzip()
         };
+        self.check_have_requests(&matchers, listeners);
         self.fill_tables(&matchers, listeners);
+        let leads = self.relays(listeners, pools, &mut routes);
+        self.check_leads(&routes[..matchers.len()], &leads, pools);
         // With errors, what is unused may be used by what is broken.
         if !self.problems.has_errors() {
             self.warn_of_unused(&routes, &matchers, listeners, pools);
@@ -46,9 +57,21 @@ impl Compiler<'_> {
         routes
     }
 
-    /// With one pool and no routes there is nothing to decide.
-    fn default_route(&mut self, pools: &[NamedPool]) -> Option<(Matcher, Route)> {
-        match pools {
+    /// Without routes, requests go to the only pool, or to the only one that nothing else goes to.
+    fn default_route(
+        &mut self,
+        listeners: &[NamedListener],
+        pools: &[NamedPool],
+    ) -> Option<(Matcher, Route)> {
+        if !listeners.iter().any(|named| asks_routes(&named.listener)) {
+            return None;
+        }
+        let is_free = |pool: &&NamedPool| {
+            let mut relays = listeners.iter().map(|named| &named.relays);
+            pools.len() == 1 || !relays.any(|relays| relays.lead_to(pool))
+        };
+        let free: Vec<&NamedPool> = pools.iter().filter(is_free).collect();
+        match free[..] {
             [] => None,
             [only] => {
                 let raw = RawRoute {
@@ -89,13 +112,14 @@ impl Compiler<'_> {
             },
             place,
         };
-        let named = pools.get(pool);
+        let named = pool.map(|pool| &pools[pool]);
         let base = named.map_or_else(RouteTimeouts::default, |named| named.timeouts);
         let retry = named.map_or_else(RetrySettings::default, |named| named.retry.clone());
         let hedge = named.and_then(|named| named.hedge);
         let route = Route {
             name: name.into(),
-            pool,
+            // Without one, there is an error.
+            pool: pool.unwrap_or_default(),
             timeouts: self.route_timeouts(raw.timeouts.unwrap_or_default(), base),
             retry: self.retry(raw.retry, retry),
             hedge: self.hedge(raw.hedge, hedge),
@@ -105,8 +129,8 @@ impl Compiler<'_> {
         (matcher, route)
     }
 
-    /// Any index where the pool is unknown or broken: there is an error then.
-    fn pool_index(&mut self, pool: &At<String>, pools: &[NamedPool]) -> usize {
+    /// `None` where the pool is unknown or broken: there is an error then.
+    pub(super) fn pool_index(&mut self, pool: &At<String>, pools: &[NamedPool]) -> Option<usize> {
         if !self.names.pools.contains(&pool.value) {
             let message = format!("there is no pool `{}`", pool.value);
             let known = self.names.pools.iter().map(String::as_str);
@@ -116,17 +140,47 @@ impl Compiler<'_> {
         pools
             .iter()
             .position(|named| *named.pool.settings.name == *pool.value)
-            .unwrap_or_default()
     }
 
-    fn listener_name(&mut self, listener: Option<At<String>>) -> Option<String> {
-        let At { place, value } = listener?;
-        if !self.names.listeners.contains(&value) {
+    fn listener_name(&mut self, listener: Option<At<String>>) -> Option<At<String>> {
+        let At { place, value } = listener.as_ref()?;
+        if !self.names.listeners.contains(value) {
             let known = self.names.listeners.iter().map(String::as_str);
             let message = format!("there is no listener `{value}`");
-            self.problems.error(place, message).help = suggest::help(&value, known);
+            self.problems.error(place.clone(), message).help = suggest::help(value, known);
         }
-        Some(value)
+        listener
+    }
+
+    /// What is relayed takes no route.
+    fn check_have_requests(&mut self, matchers: &[Matcher], listeners: &[NamedListener]) {
+        for matcher in matchers {
+            let relaying = listeners.iter().find(|named| {
+                matcher.is_of(&named.listener) && !named.listener.protocol.has_requests()
+            });
+            if let (Some(named), Some(listener)) = (relaying, &matcher.listener) {
+                let name = &named.listener.name;
+                self.problems
+                    .error(
+                        listener.place.clone(),
+                        format!("listener `{name}` has no requests: it relays what comes"),
+                    )
+                    .help("`pool` of the listener says where that goes");
+            }
+        }
+        let has_requests = |named: &NamedListener| named.listener.protocol.has_requests();
+        let general = matchers.iter().find(|matcher| matcher.listener.is_none());
+        // With errors, a listener with requests may be what is broken.
+        if let (false, Some(matcher)) = (self.problems.has_errors(), general)
+            && !listeners.iter().any(has_requests)
+        {
+            self.problems
+                .error(
+                    matcher.place.clone(),
+                    "this route never matches: no listener has requests",
+                )
+                .help("`pool` of a listener says where what it relays goes");
+        }
     }
 
     fn host(&mut self, host: Option<At<String>>) -> Option<HostMatch> {
@@ -237,15 +291,13 @@ impl Compiler<'_> {
     /// path.
     fn fill_tables(&mut self, matchers: &[Matcher], listeners: &mut [NamedListener]) {
         let mut hidden = vec![Hidden::default(); matchers.len()];
-        // A listener that redirects asks no route.
-        let serves = |named: &&mut NamedListener| named.listener.redirect_to_https.is_none();
+        let serves = |named: &&mut NamedListener| asks_routes(&named.listener);
         let mut serving = 0;
         for NamedListener { listener, .. } in listeners.iter_mut().filter(serves) {
             serving += 1;
-            let named = |matcher: &Matcher| matcher.listener.as_deref() == Some(&*listener.name);
             let (mut own, mut general) = (Vec::new(), Vec::new());
             for (index, matcher) in matchers.iter().enumerate() {
-                if named(matcher) {
+                if matcher.is_of(listener) {
                     own.push((index, matcher));
                 } else if matcher.listener.is_none() {
                     general.push((index, matcher));
@@ -288,21 +340,31 @@ impl Compiler<'_> {
         listeners: &[NamedListener],
         pools: &[NamedPool],
     ) {
-        for (index, named) in pools.iter().enumerate() {
+        // Where every request is redirected, the pool that a config has is for nothing.
+        let is_redirected = |named: &NamedListener| named.listener.redirect_to_https.is_some();
+        let unused = pools
+            .iter()
+            .enumerate()
+            .filter(|_| !listeners.iter().all(is_redirected));
+        for (index, named) in unused {
             if !routes.iter().any(|route| route.pool == index) {
                 let message = format!("no route leads to pool `{}`", named.pool.settings.name);
                 self.problems.warning(named.place.clone(), message);
             }
         }
-        for NamedListener { listener, place } in listeners {
+        for NamedListener {
+            listener, place, ..
+        } in listeners
+        {
+            if !listener.protocol.has_requests() {
+                continue;
+            }
             if listener.redirect_to_https.is_some() {
                 self.warn_of_redirected(listener, matchers);
                 continue;
             }
-            let has_route = |matcher: &Matcher| match &matcher.listener {
-                None => true,
-                Some(name) => **name == *listener.name,
-            };
+            let has_route =
+                |matcher: &Matcher| matcher.listener.is_none() || matcher.is_of(listener);
             if !matchers.iter().any(has_route) {
                 let message = format!("no route takes requests from listener `{}`", listener.name);
                 self.problems
@@ -314,14 +376,18 @@ impl Compiler<'_> {
 
     /// A route of a listener that answers every request itself.
     fn warn_of_redirected(&mut self, listener: &Listener, matchers: &[Matcher]) {
-        let named = |matcher: &&Matcher| matcher.listener.as_deref() == Some(&*listener.name);
-        for matcher in matchers.iter().filter(named) {
+        for matcher in matchers.iter().filter(|matcher| matcher.is_of(listener)) {
             let message = format!("listener `{}` redirects every request", listener.name);
             self.problems
                 .warning(matcher.place.clone(), message)
                 .help("this route never matches; leave `listener` out, or `redirect`");
         }
     }
+}
+
+/// A listener without requests asks no route, and one that redirects them all does not either.
+fn asks_routes(listener: &Listener) -> bool {
+    listener.protocol.has_requests() && listener.redirect_to_https.is_none()
 }
 
 /// On how many listeners another route takes all requests of a route, and the last such one.

@@ -81,9 +81,9 @@ impl Compiler<'_> {
         }
         ListenerSocket {
             interface: raw.interface.map(|interface| self.interface(interface)),
-            backlog: raw.backlog.map(|backlog| backlog.get()),
+            backlog: raw.backlog.map(|backlog| backlog.value.get()),
             dual_stack: raw.dual_stack.is_some_and(|dual_stack| dual_stack.value),
-            fast_open: raw.fast_open.map(|length| length.get()),
+            fast_open: raw.fast_open.map(|length| length.value.get()),
             connection: self.socket_options(raw.nodelay, raw.keep_alive, raw.user_timeout),
         }
     }
@@ -169,13 +169,13 @@ impl Compiler<'_> {
 
     fn socket_options(
         &mut self,
-        nodelay: Option<bool>,
+        nodelay: Option<At<bool>>,
         keep_alive: Option<At<DurationText>>,
         user_timeout: Option<At<DurationText>>,
     ) -> SocketOptions {
         let default = SocketOptions::default();
         SocketOptions {
-            nodelay: nodelay.unwrap_or(default.nodelay),
+            nodelay: nodelay.map_or(default.nodelay, |nodelay| nodelay.value),
             keep_alive: self.silence(keep_alive, "8h", default.keep_alive),
             user_timeout: self.silence(user_timeout, "1d", default.user_timeout),
         }

@@ -159,7 +159,7 @@ impl Compiler<'_> {
             headers: raw
                 .headers
                 .map_or_else(ClientCertificateHeaders::default, |headers| {
-                    self.client_headers(headers)
+                    self.client_headers(headers.value)
                 }),
         }
     }

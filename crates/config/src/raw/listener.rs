@@ -1,5 +1,7 @@
 //! What a config file may say about a listener.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,12 +15,15 @@ pub(crate) struct RawListener {
     /// Address, or list of addresses: `"0.0.0.0:8080"`, `"[::]:8080"`, `":8080"`,
     /// `"unix:/run/app.sock"`.
     pub bind: OneOrMany,
-    /// `"http"`, the default.
-    #[expect(
-        dead_code,
-        reason = "it has one value: that it is this one is all there is to know"
-    )]
-    pub protocol: Option<Protocol>,
+    /// What is spoken: `"http"` (the default), `"tcp"` or `"udp"`, whose bytes are relayed, or
+    /// `"detect"`: TLS, HTTP or something else, whichever the first bytes say.
+    pub protocol: Option<At<Protocol>>,
+    /// Name of the pool that takes what is relayed.
+    pub pool: Option<At<String>>,
+    /// TLS connections that are passed on as they are, by the names that clients ask for.
+    pub passthrough: Option<At<Vec<At<RawPassthrough>>>>,
+    /// How datagrams are relayed.
+    pub udp: Option<At<RawUdp>>,
     /// TLS: `{ cert = "shop.pem", key = "shop.key" }`, or `"self-signed"` for development.
     pub tls: Option<At<WordOr<SelfSigned, RawListenerTls>>>,
     /// HTTP/2 beside HTTP/1.1 on a listener with TLS: `"on"` (the default) or `"off"`.
@@ -26,7 +31,7 @@ pub(crate) struct RawListener {
     /// `true`: clients may speak HTTP/2 without TLS, if they know beforehand. Default: false.
     pub h2c: Option<At<bool>>,
     /// Bounds of a request head, and of an HTTP/2 connection.
-    pub limits: Option<RawLimits>,
+    pub limits: Option<At<RawLimits>>,
     /// How long clients may take.
     pub timeouts: Option<RawListenerTimeouts>,
     /// Networks whose connections begin with a PROXY header, such as `["10.0.0.0/8"]`, or a table.
@@ -42,11 +47,39 @@ pub(crate) struct RawListener {
 }
 
 /// What is spoken on a listener.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub(crate) enum Protocol {
     Http,
+    Tcp,
+    Udp,
+    Detect,
+}
+
+/// TLS connections that are passed on as they are. By `sni`, by `alpn`, or by both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPassthrough {
+    /// Names that clients ask for: `"db.example"`, `"*.db.example"`, or a list. Default: any, or
+    /// none.
+    pub sni: Option<OneOrMany>,
+    /// Protocols of which clients offer one, such as `"h2"`, or a list. Default: whatever they
+    /// offer.
+    pub alpn: Option<OneOrMany>,
+    /// Name of the pool that takes the connections.
+    pub pool: At<String>,
+}
+
+/// How datagrams are relayed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUdp {
+    /// A flow ends after so many datagrams of the endpoint: 1 for DNS. Default: by time alone.
+    pub replies: Option<NonZeroU32>,
+    /// Flows at once; with more, the longest idle one goes. Default: 65536.
+    #[schemars(range(min = 1, max = 16777216))]
+    pub flows: Option<NonZeroU32>,
 }
 
 /// Bounds of a request head, and of an HTTP/2 connection.
@@ -76,13 +109,18 @@ pub(crate) struct RawLimits {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawListenerTimeouts {
-    /// From the first byte of a request to the end of its head. Default: `"10s"`.
+    /// From the first byte of a request to the end of its head, and for what comes before: a PROXY
+    /// header, the beginning of TLS. Default: `"10s"`.
     pub head: Option<At<DurationText>>,
-    /// Between two requests on a connection. Default: `"60s"`.
+    /// Between two requests on a connection: `"60s"` by default. Without traffic on a connection of
+    /// TCP, by default as long as the pool's `tunnel`, or in a flow of UDP, `"30s"` by default.
     pub idle: Option<At<DurationText>>,
     /// Without progress of a request body, or of a response that the client reads.
     /// Default: `"60s"`.
     pub body: Option<At<DurationText>>,
+    /// How long a client may be silent before it is taken for one that waits for the server to
+    /// speak first. Default: `"1s"`.
+    pub detect: Option<At<DurationText>>,
 }
 
 /// A PROXY header at the beginning of connections.

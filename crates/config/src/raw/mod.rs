@@ -19,12 +19,13 @@ use serde::Deserialize;
 use crate::spanned::{At, OffOr, StringOr, WordOr};
 
 pub(crate) use listener::{
-    Demand, Https, RawLimits, RawListener, RawListenerTimeouts, RawProxyProtocol,
+    Demand, Https, Protocol, RawLimits, RawListener, RawListenerTimeouts, RawPassthrough,
+    RawProxyProtocol, RawUdp,
 };
 pub(crate) use pool::{
-    Believe, Concurrency, Fail, KeyWord, PolicyName, RawAdaptive, RawAgent, RawCheck, RawCircuit,
-    RawConcurrency, RawEndpoint, RawFeedback, RawHashKey, RawHashing, RawHedge, RawLearn,
-    RawLoadProbe, RawOutlier, RawPolicy, RawPool, RawPoolTimeouts, RawQueue, RawRetry,
+    Believe, CheckWord, Concurrency, Fail, KeyWord, PolicyName, RawAdaptive, RawAgent, RawCheck,
+    RawCircuit, RawConcurrency, RawEndpoint, RawFeedback, RawHashKey, RawHashing, RawHedge,
+    RawLearn, RawLoadProbe, RawOutlier, RawPolicy, RawPool, RawPoolTimeouts, RawQueue, RawRetry,
     RawSlowStart, RawSticky, RawSuccessRate, StickyMode, Switch, UpstreamWord, VersionWord,
 };
 pub(crate) use socket::{RawListenerSocket, RawPoolSocket};
@@ -47,7 +48,7 @@ pub(crate) struct RawConfig {
     pub secret: Option<At<RawSecret>>,
     /// Admin API and metrics.
     pub admin: Option<At<RawAdmin>>,
-    /// One JSON line per request.
+    /// One JSON line per request, connection or flow.
     pub access_log: Option<At<RawAccessLog>>,
     /// Addresses that clients connect to, by name.
     #[serde(default)]
@@ -55,8 +56,8 @@ pub(crate) struct RawConfig {
     /// Sets of endpoints, by name.
     #[serde(default)]
     pub pools: BTreeMap<At<String>, RawPool>,
-    /// Which requests go to which pool; the most specific wins. With one pool and no routes,
-    /// everything goes to it.
+    /// Which requests go to which pool; the most specific wins. Without routes, everything goes to
+    /// the only pool, or to the only one that no listener names.
     #[serde(default)]
     pub routes: Vec<At<RawRoute>>,
 }

@@ -29,8 +29,9 @@ pub(crate) struct RawPool {
     pub proxy_protocol: Option<At<VersionWord>>,
     /// How connections to endpoints are made.
     pub socket: Option<RawPoolSocket>,
-    /// Active checks: `"/path"` (HTTP GET), `"grpc"`, `"tcp"` (connect; the default), `"off"`, or
-    /// a table.
+    /// Active checks: `"/path"` (HTTP GET), `"tcp"` (connect; the default), `"udp"` (the default
+    /// where only datagrams go), `"grpc"`, `"redis"`, `"postgres"`, `"mysql"`, `"smtp"`, `"dns"`,
+    /// `"off"`, or a table.
     pub check: Option<At<StringOr<RawCheck>>>,
     /// Whom to ask how busy an endpoint is.
     pub agent: Option<At<RawAgent>>,
@@ -57,7 +58,7 @@ pub(crate) struct RawPool {
     pub circuit: Option<RawCircuit>,
     /// How long endpoints may take.
     pub timeouts: Option<RawPoolTimeouts>,
-    /// Where requests wait when every endpoint has `max_requests`: `"off"`, or a table.
+    /// Where requests and connections wait when every endpoint is full: `"off"`, or a table.
     pub queue: Option<OffOr<RawQueue>>,
     /// With every endpoint down: `"open"` (the default) tries them all, `"closed"` refuses.
     pub fail: Option<Fail>,
@@ -128,7 +129,8 @@ pub(crate) struct RawLoadProbe {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawHashing {
-    /// What is hashed: `"client_ip"` (the default), `"path"`, or a table.
+    /// What is hashed: `"client_ip"` (the default), `"client"` (with the port), `"path"`, or a
+    /// table.
     pub key: Option<RawHashKey>,
     /// An endpoint has at most this multiple of its fair share in flight, 1 to 100; what is more
     /// goes elsewhere. Default: no bound.
@@ -139,12 +141,13 @@ pub(crate) struct RawHashing {
 /// What of a request is hashed, or names its session.
 pub(crate) type RawHashKey = At<WordOr<KeyWord, RawKey>>;
 
-/// What every request has.
+/// What every request has; of what is relayed, the client alone is known.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(crate) enum KeyWord {
     ClientIp,
+    Client,
     Path,
 }
 
@@ -183,6 +186,8 @@ pub(crate) struct RawEndpoint {
     pub weight: Option<u32>,
     /// Most requests in flight at once. Default: no bound.
     pub max_requests: Option<NonZeroU32>,
+    /// The same for connections and flows that are relayed. Default: no bound.
+    pub max_connections: Option<At<NonZeroU32>>,
     /// 0 for primary endpoints (the default), up to 255 for those that stand in for lower ones.
     #[schemars(range(min = 0, max = 255))]
     pub tier: Option<u8>,
@@ -194,7 +199,8 @@ pub(crate) struct RawEndpoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCheck {
-    /// Path of an HTTP GET. Without `http`, `grpc` and `tcp`, a check is a TCP connect.
+    /// Path of an HTTP GET. Without any of `http`, `grpc`, `tcp`, `udp`, `dns` and `protocol`, a
+    /// check is a TCP connect, or an empty datagram where only these go.
     pub http: Option<At<String>>,
     /// Name of a gRPC service, or `""` for the server as a whole, to ask for by
     /// `grpc.health.v1.Health`.
@@ -209,6 +215,12 @@ pub(crate) struct RawCheck {
     pub body: Option<At<String>>,
     /// What to send on a connection, and what to expect.
     pub tcp: Option<At<RawTcpCheck>>,
+    /// What to send in a datagram, and what to expect.
+    pub udp: Option<At<RawUdpCheck>>,
+    /// Host whose address a DNS server must find, or `""`: it must answer.
+    pub dns: Option<At<String>>,
+    /// What is spoken: `"redis"`, `"postgres"`, `"mysql"`, `"smtp"`, `"dns"` or `"udp"`.
+    pub protocol: Option<At<CheckWord>>,
     /// Port to probe. Default: the one that takes the requests.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<At<u16>>,
@@ -230,6 +242,29 @@ pub(crate) struct RawTcpCheck {
     pub send: Option<String>,
     /// Text that the answer must contain.
     pub expect: At<String>,
+}
+
+/// A check by datagrams.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUdpCheck {
+    /// Text to send. Default: an empty datagram.
+    pub send: Option<String>,
+    /// Text that the answer must contain. Default: silence will do, a refusal will not.
+    pub expect: Option<At<String>>,
+}
+
+/// What a check speaks that needs to be told nothing else.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum CheckWord {
+    Redis,
+    Postgres,
+    Mysql,
+    Smtp,
+    Dns,
+    Udp,
 }
 
 /// A program beside each endpoint that says how busy it is.
@@ -432,7 +467,7 @@ pub(crate) struct RawPoolTimeouts {
     pub response: Option<At<DurationText>>,
     /// Without progress of a body. Default: `"60s"`.
     pub body: Option<At<DurationText>>,
-    /// Without traffic on an upgraded connection. Default: `"1h"`.
+    /// Without traffic on a connection that is upgraded or relayed. Default: `"1h"`.
     pub tunnel: Option<At<DurationText>>,
     /// For a whole request and its response, or `"off"` (the default).
     pub total: Option<At<DurationText>>,

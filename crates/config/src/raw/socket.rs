@@ -15,13 +15,13 @@ pub(crate) struct RawListenerSocket {
     /// Name of the network interface that is listened on alone. Default: all.
     pub interface: Option<At<String>>,
     /// Connections that the kernel holds until they are accepted. Default: the kernel's bound.
-    pub backlog: Option<NonZeroU32>,
+    pub backlog: Option<At<NonZeroU32>>,
     /// `true`: `[::]` takes IPv4 clients too. Default: false.
     pub dual_stack: Option<At<bool>>,
     /// TCP Fast Open: connections that wait for the end of their handshake. Default: off.
-    pub fast_open: Option<NonZeroU32>,
+    pub fast_open: Option<At<NonZeroU32>>,
     /// `true` (the default): small writes leave at once.
-    pub nodelay: Option<bool>,
+    pub nodelay: Option<At<bool>>,
     /// How long a peer may be silent before it is probed, 1s to 8h, or `"off"` (the default).
     pub keep_alive: Option<At<DurationText>>,
     /// How long sent data may stay unacknowledged, 1s to 1d, or `"off"` (the default): the kernel
@@ -41,7 +41,7 @@ pub(crate) struct RawPoolSocket {
     /// Open). Default: false.
     pub fast_open: Option<bool>,
     /// `true` (the default): small writes leave at once.
-    pub nodelay: Option<bool>,
+    pub nodelay: Option<At<bool>>,
     /// How long a peer may be silent before it is probed, 1s to 8h, or `"off"` (the default).
     pub keep_alive: Option<At<DurationText>>,
     /// How long sent data may stay unacknowledged, 1s to 1d, or `"off"` (the default): the kernel

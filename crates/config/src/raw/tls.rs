@@ -75,7 +75,7 @@ pub(crate) struct RawClient {
     /// `"required"` (the default): a client without one is refused; `"optional"`: it is not.
     pub certificate: Option<Demand>,
     /// Header fields that tell endpoints of them. Never accepted from clients.
-    pub headers: Option<RawClientHeaders>,
+    pub headers: Option<At<RawClientHeaders>>,
 }
 
 /// Names of header fields. Default: none is sent.

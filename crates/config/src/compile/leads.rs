@@ -1,0 +1,185 @@
+//! Whether a pool can take what is led to it: requests, connections, datagrams.
+
+use ::balance::{Address, Check, CheckKind};
+
+use super::Compiler;
+use super::pool::NamedPool;
+use super::relay::Lead;
+use crate::spanned::Place;
+use crate::{ProxyVersion, Route, UpstreamProtocol};
+
+/// Where keys of a pool stand that only some of what goes there knows.
+#[derive(Default)]
+pub(super) struct Keys {
+    /// `check`, and whether it says what is asked.
+    pub(super) check: Option<Place>,
+    pub(super) has_check_kind: bool,
+    pub(super) tls: Option<Place>,
+    pub(super) protocol: Option<Place>,
+    pub(super) proxy_protocol: Option<Place>,
+    pub(super) endpoints: Place,
+    pub(super) max_connections: Option<Place>,
+    /// What only a request has: in `policy` and in `sticky`.
+    pub(super) of_requests: Vec<Place>,
+}
+
+impl Compiler<'_> {
+    /// `routes` are those of the file, `leads` all that is relayed.
+    pub(super) fn check_leads(
+        &mut self,
+        routes: &[Route],
+        leads: &[Lead],
+        pools: &mut [NamedPool],
+    ) {
+        let mut has_requests = vec![false; pools.len()];
+        for route in routes.iter().filter(|route| route.pool < pools.len()) {
+            has_requests[route.pool] = true;
+        }
+        let mut of_pool: Vec<Vec<&Lead>> = pools.iter().map(|_| Vec::new()).collect();
+        for lead in leads {
+            of_pool[lead.pool].push(lead);
+        }
+        for ((named, leads), has_requests) in pools.iter_mut().zip(of_pool).zip(has_requests) {
+            if let Some(udp) = leads.iter().find(|lead| lead.is_udp) {
+                self.check_takes_datagrams(named, &udp.place);
+            }
+            if let Some(lead) = leads.iter().find(|lead| lead.is_passthrough) {
+                self.check_takes_tls(named, &lead.place);
+            }
+            let is_udp_alone = !has_requests && leads.iter().all(|lead| lead.is_udp);
+            match (leads.first(), has_requests) {
+                (None, true) => self.check_takes_requests(named),
+                (Some(lead), false) => self.check_needs_no_request(named, &lead.place),
+                _ => {}
+            }
+            if !leads.is_empty() && is_udp_alone {
+                self.check_by_datagrams(named);
+            } else if !leads.iter().any(|lead| lead.is_udp) {
+                self.warn_of_datagrams(named);
+            }
+            if has_requests {
+                self.warn_of_calls(named);
+            }
+        }
+    }
+
+    /// `lead` is where the pool is named.
+    fn check_takes_datagrams(&mut self, named: &NamedPool, lead: &Place) {
+        let NamedPool { pool, keys, .. } = named;
+        let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+        let unix = pool.endpoints.iter().find(|end| is_unix(&end.address));
+        let is_h1 = pool.protocol == UpstreamProtocol::H1;
+        let is_v1 = pool.proxy_protocol == Some(ProxyVersion::V1);
+        let tls = pool.tls.as_ref().and(keys.tls.as_ref());
+        let own_pool = "a pool of its own takes the datagrams";
+        for (place, message, help) in [
+            (tls, "datagrams are not sent by TLS".to_owned(), own_pool),
+            (
+                keys.protocol.as_ref().filter(|_| !is_h1),
+                "datagrams are not sent by HTTP/2".to_owned(),
+                own_pool,
+            ),
+            (
+                unix.and(Some(&keys.endpoints)),
+                unix.map_or_else(String::new, |end| {
+                    format!("endpoint `{}` takes no datagrams", end.name)
+                }),
+                "a Unix socket is one of connections; write an address and a port",
+            ),
+            (
+                keys.proxy_protocol.as_ref().filter(|_| is_v1),
+                "the PROXY header of datagrams has version 2".to_owned(),
+                "write proxy_protocol = \"v2\"",
+            ),
+        ] {
+            if let Some(place) = place {
+                self.problems
+                    .error(place.clone(), message)
+                    .also(lead.clone(), "datagrams go to this pool")
+                    .help(help);
+            }
+        }
+    }
+
+    fn check_takes_tls(&mut self, named: &NamedPool, lead: &Place) {
+        if let (Some(_), Some(place)) = (&named.pool.tls, &named.keys.tls) {
+            self.problems
+                .error(lead.clone(), "endpoints would get TLS inside of TLS")
+                .also(place.clone(), "the pool has its own")
+                .help("what is passed on as it is goes to a pool without `tls`");
+        }
+    }
+
+    fn check_takes_requests(&mut self, named: &NamedPool) {
+        let place = named.keys.max_connections.clone();
+        // With errors, what leads there may be what is broken.
+        if let (Some(place), false) = (place, self.problems.has_errors()) {
+            self.problems
+                .error(
+                    place,
+                    "`max_connections` is of what is relayed, and requests go to this pool",
+                )
+                .help("write `max_requests`");
+        }
+    }
+
+    fn check_needs_no_request(&mut self, named: &NamedPool, lead: &Place) {
+        if self.problems.has_errors() {
+            return;
+        }
+        for place in &named.keys.of_requests {
+            self.problems
+                .error(place.clone(), "only a request has this")
+                .also(lead.clone(), "what goes to this pool is relayed")
+                .help("of what is relayed, \"client_ip\" and \"client\" are known");
+        }
+    }
+
+    /// Where nothing but datagrams go, a check is one.
+    fn check_by_datagrams(&mut self, named: &mut NamedPool) {
+        let Check { kind, port, .. } = &mut named.pool.settings.check;
+        if !named.keys.has_check_kind {
+            *kind = CheckKind::Udp {
+                send: Box::default(),
+                expect: None,
+            };
+        } else if port.is_none() && *kind != CheckKind::Off && !kind.is_by_udp() {
+            self.problems
+                .warning(
+                    named.keys.check.clone(),
+                    "this check connects, and only datagrams go to this pool",
+                )
+                .help("write check = \"udp\", or add the `port` that takes connections");
+        }
+    }
+
+    /// An endpoint that takes no datagrams refuses those of a check, and is down for good.
+    fn warn_of_datagrams(&mut self, named: &NamedPool) {
+        let Check { kind, port, .. } = &named.pool.settings.check;
+        if matches!(kind, CheckKind::Udp { .. }) && port.is_none() && !self.problems.has_errors() {
+            self.problems
+                .warning(
+                    named.keys.check.clone(),
+                    "this check sends datagrams, and none go to this pool",
+                )
+                .help("write check = \"tcp\", or add the `port` that takes datagrams");
+        }
+    }
+
+    /// Endpoints that are asked by gRPC are there for gRPC, which is HTTP/2.
+    fn warn_of_calls(&mut self, named: &NamedPool) {
+        let Check { kind, port, .. } = &named.pool.settings.check;
+        if matches!(kind, CheckKind::Grpc { .. })
+            && port.is_none()
+            && named.pool.protocol == UpstreamProtocol::H1
+            && !self.problems.has_errors()
+        {
+            self.problems
+                .warning(
+                    named.keys.check.clone(),
+                    "gRPC is HTTP/2, and requests of this pool are HTTP/1.1",
+                )
+                .help("add protocol = \"h2\"");
+        }
+    }
+}
