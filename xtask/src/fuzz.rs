@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 /// Everything in `fuzz/fuzz_targets`.
 const TARGETS: &[&str] = &[
     "agent",
+    "check",
+    "client_hello",
     "config",
     "cookie",
     "grpc",
@@ -21,6 +23,7 @@ const TARGETS: &[&str] = &[
     "request",
     "response",
     "route",
+    "spoken",
 ];
 
 /// What cargo-fuzz passes for coverage, in words that stable knows. No optimisation may fold
@@ -127,8 +130,9 @@ const REPORT_LINES: usize = 40;
 const HELP: &str = "\
 cargo xtask fuzz [TARGET ...] [--seconds N]
 
-Throws bytes at what reads bytes, for N seconds a target (60): agent, config, cookie, grpc,
-h2, hpack, orca, proxy_header, request, response, route. Begins with fuzz/seeds, keeps what reaches new
-code in fuzz/corpus and what breaks a target in fuzz/artifacts. Needs a C++ compiler. For example:
+Throws bytes at what reads bytes, for N seconds a target (60): agent, client_hello, config,
+cookie, grpc, h2, hpack, orca, proxy_header, request, response, route, spoken. Begins with
+fuzz/seeds, keeps what reaches new code in fuzz/corpus and what breaks a target in fuzz/artifacts.
+Needs a C++ compiler. For example:
 
     cargo xtask fuzz request --seconds 600";

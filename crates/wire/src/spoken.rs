@@ -50,7 +50,7 @@ fn is_http(bytes: &[u8]) -> Option<bool> {
 fn is_target(method: &[u8], target: &[u8]) -> Option<bool> {
     let first = *target.first()?;
     if method == b"CONNECT" {
-        return Some(first.is_ascii_alphanumeric() || matches!(first, b'[' | b'_'));
+        return Some(first.is_ascii_alphanumeric() || b"[-._~".contains(&first));
     }
     if matches!(first, b'/' | b'*') {
         return Some(true);
