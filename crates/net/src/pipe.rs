@@ -158,3 +158,110 @@ fn move_on(from: &impl AsFd, to: &impl AsFd) -> io::Result<usize> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     Ok(splice(from, None, to, None, PIPE_BYTES, flags)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+    use super::*;
+    use crate::Buffer;
+
+    fn run<F: Future>(test: F) -> F::Output {
+        crate::run_worker(test).unwrap()
+    }
+
+    async fn tcp() -> (Stream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        let (near, far) = (near.await.unwrap(), listener.accept().await.unwrap().0);
+        (Stream::Tcp(near), Stream::Tcp(far))
+    }
+
+    fn unix() -> (Stream, Stream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (Stream::Unix(near), Stream::Unix(far))
+    }
+
+    /// Sends `bytes` to `source` and reads them from `far`, with the pipe between `source`'s other
+    /// end and `sink`.
+    async fn pass(bytes: &[u8], mut near: Stream, mut source: Stream, sinks: (Stream, Stream)) {
+        let (mut sink, mut far) = sinks;
+        let mut pipe = Pipe::new().unwrap();
+        let (mut sent, mut moved, mut has_ended) = (0, 0, false);
+        let mut received = Vec::new();
+        let mut buffer = Buffer::default();
+        poll_fn(|cx| {
+            while sent < bytes.len()
+                && let Poll::Ready(count) = near.poll_write(cx, &bytes[sent..])
+            {
+                sent += count.unwrap();
+                if sent == bytes.len() {
+                    assert!(near.poll_shutdown(cx).is_ready());
+                }
+            }
+            loop {
+                if !pipe.is_empty() {
+                    match sink.poll_splice_out(cx, &mut pipe) {
+                        Poll::Ready(count) => moved += count.unwrap(),
+                        Poll::Pending => break,
+                    }
+                } else if has_ended {
+                    assert!(sink.poll_shutdown(cx).is_ready());
+                    break;
+                } else {
+                    match source.poll_splice_in(cx, &mut pipe) {
+                        Poll::Ready(count) => has_ended = count.unwrap() == 0,
+                        Poll::Pending => break,
+                    }
+                }
+            }
+            loop {
+                match far.poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(_)) => {
+                        received.extend_from_slice(buffer.filled());
+                        buffer.consume(buffer.filled().len());
+                    }
+                    Poll::Ready(Err(error)) => panic!("{error}"),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+        assert_eq!(moved, bytes.len());
+        assert!(received == bytes, "{} bytes arrived", received.len());
+    }
+
+    #[test]
+    fn bytes_pass_unchanged_between_sockets_of_any_kind() {
+        let bytes: Vec<u8> = (0..5_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        run(async {
+            for (is_unix, is_unix_to) in [(false, false), (false, true), (true, false)] {
+                let (near, source) = if is_unix { unix() } else { tcp().await };
+                let sinks = if is_unix_to { unix() } else { tcp().await };
+                pass(&bytes, near, source, sinks).await;
+            }
+        });
+    }
+
+    #[test]
+    fn an_empty_pipe_is_used_again_and_one_with_bytes_is_not() {
+        run(async {
+            let (mut near, mut source) = tcp().await;
+            let mut pipe = Pipe::new().unwrap();
+            poll_fn(|cx| near.poll_write(cx, b"lost")).await.unwrap();
+            let count = poll_fn(|cx| source.poll_splice_in(cx, &mut pipe)).await;
+            assert_eq!(count.unwrap(), 4);
+            drop(pipe);
+            FREE.with_borrow(|free| assert!(free.is_empty()));
+            drop(Pipe::new().unwrap());
+            FREE.with_borrow(|free| assert_eq!(free.len(), 1));
+            let pipes: Vec<_> = (0..FREE_MAX + 3).map(|_| Pipe::new().unwrap()).collect();
+            FREE.with_borrow(|free| assert!(free.is_empty()));
+            drop(pipes);
+            FREE.with_borrow(|free| assert_eq!(free.len(), FREE_MAX));
+        });
+    }
+}
