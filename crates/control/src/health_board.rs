@@ -125,7 +125,11 @@ impl HealthBoard {
             let check = &pool.settings.check;
             let (endpoint, transport) = (&pool.endpoints[place.endpoint], &transports[place.pool]);
             let target = (check.kind != CheckKind::Off).then(|| {
-                let way = Way::new(endpoint, check.port, transport);
+                let way = if check.kind.is_by_udp() {
+                    Way::by_udp(endpoint, check.port, transport)
+                } else {
+                    Way::new(endpoint, check.port, transport)
+                };
                 let key = (way.clone(), check.clone());
                 let target = *target_of.entry(key).or_insert_with(|| {
                     targets.push(Target::new(way, check.clone()));

@@ -2,8 +2,8 @@
 //!
 //! Read `control` for the thread and its loop, `schedule` and `prober` for the probes, `agent` and
 //! `agents` for those who say how busy an endpoint is, `load_probe` for asking it with every
-//! request; `connection`, by `transport`, is what all of them ask through, in the words of `http`
-//! or `http2`. `certificates` reads files that change. `health_board` is what comes of it and of the
+//! request; `connection`, by `transport`, is what all of them ask through, in the words of `http`,
+//! `http2` or the `conversation` with another server; a `datagram` needs none. `certificates` reads files that change. `health_board` is what comes of it and of the
 //! `tallies` of workers; `admin` with `view`, `status` and `metrics`, of which some are of the
 //! `process`, is for who may look.
 //!
@@ -13,6 +13,8 @@
 mod control;
 
 mod connection;
+mod conversation;
+mod datagram;
 mod http;
 mod http2;
 mod prober;

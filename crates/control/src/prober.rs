@@ -6,11 +6,14 @@ use balance::{Check, CheckKind, Evidence, ProbeFailure, StatusRange};
 use message::{Field, ResponseHead};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
+use wire::check::Dialogue;
 use wire::grpc::{
     self, Code, Frame, Kind, ServingStatus, read_frame, read_health_response, write_health_request,
 };
 
 use crate::connection::{self, Connection, Problem, connect, within};
+use crate::conversation::converse;
+use crate::datagram;
 use crate::http::{self, Http};
 use crate::http2::Http2;
 use crate::transport::Way;
@@ -41,9 +44,9 @@ pub(crate) async fn probe(way: &Way, check: &Check) -> ProbeReport {
 }
 
 async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Problem> {
-    let mut connection = connect(way).await?;
     match &check.kind {
         CheckKind::Off | CheckKind::Tcp => {
+            let mut connection = connect(way).await?;
             if way.transport.tls.is_some() {
                 // The end of the handshake leaves with what follows it: to close now would look
                 // like a client that does not believe the certificate.
@@ -52,7 +55,9 @@ async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Prob
             }
             Ok(())
         }
-        CheckKind::TcpExpect { send, expect } => talk(connection, send, expect, deadline).await,
+        CheckKind::TcpExpect { send, expect } => {
+            talk(connect(way).await?, send, expect, deadline).await
+        }
         CheckKind::Http {
             path,
             host,
@@ -68,9 +73,10 @@ async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Prob
                 statuses: expect,
                 body: body.as_deref(),
             };
-            ask(connection, head, &expected, deadline).await
+            ask(connect(way).await?, head, &expected, deadline).await
         }
         CheckKind::Grpc { service, host } => {
+            let connection = connect(way).await?;
             // Who is asked without TLS is known to speak HTTP/2: there is no gRPC without.
             if way.transport.tls.is_some() && !connection.is_http2 {
                 return Err(Problem::Endpoint(ProbeFailure::NoHttp2));
@@ -80,12 +86,15 @@ async fn attempt(way: &Way, check: &Check, deadline: Instant) -> Result<(), Prob
             head.push_str("Content-Type: application/grpc\r\nTE: trailers\r\n\r\n");
             call(connection, head, service, deadline).await
         }
-        CheckKind::Udp { .. }
-        | CheckKind::Redis
-        | CheckKind::Postgres
-        | CheckKind::Mysql
-        | CheckKind::Smtp
-        | CheckKind::Dns { .. } => Err(Problem::Ours), // A skeleton: nothing is asked yet.
+        CheckKind::Redis => converse(connect(way).await?, Dialogue::redis(), deadline).await,
+        CheckKind::Postgres => converse(connect(way).await?, Dialogue::postgres(), deadline).await,
+        CheckKind::Mysql => converse(connect(way).await?, Dialogue::mysql(), deadline).await,
+        CheckKind::Smtp => converse(connect(way).await?, Dialogue::smtp(), deadline).await,
+        CheckKind::Udp { send, expect } => {
+            let patience = check.timeout / SILENCE_PART;
+            datagram::send(way, send, expect.as_deref(), patience).await
+        }
+        CheckKind::Dns { name } => datagram::look_up(way, name.as_deref()).await,
     }
 }
 
@@ -208,9 +217,13 @@ fn field<'a>(head: &'a ResponseHead, name: &str) -> Option<&'a [u8]> {
         .map(|field| head.text(field.value))
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
 }
+
+/// Part of the timeout after which it is clear that nobody refuses a datagram: as long as a way
+/// there and back takes, many times over.
+const SILENCE_PART: u32 = 5;
 
 /// An answer on a bare connection that is longer does not contain what is expected.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;

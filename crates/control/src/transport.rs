@@ -79,6 +79,21 @@ impl Way {
         }
         way
     }
+
+    /// As [`Self::new`], for datagrams: neither TLS nor what comes first on a connection is
+    /// spoken in them.
+    pub(crate) fn by_udp(endpoint: &Endpoint, port: Option<u16>, transport: &Transport) -> Self {
+        let socket = ConnectOptions {
+            source: transport.socket.source,
+            interface: transport.socket.interface.clone(),
+            ..ConnectOptions::default()
+        };
+        let transport = Transport {
+            socket,
+            ..Transport::default()
+        };
+        Self::new(endpoint, port, &transport)
+    }
 }
 
 /// What an endpoint's certificate is for where the config does not say.
