@@ -8,7 +8,7 @@ use std::path::Path;
 use std::task::{Context, Poll, ready};
 
 use balance::Address;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::options::{bind_interface, set_fast_open};
@@ -71,12 +71,12 @@ fn refuse_foreign_port(address: SocketAddr, options: &ListenerOptions) -> io::Re
     if address.port() == 0 {
         return Ok(());
     }
-    let probe = tcp_socket(address, options)?;
+    let probe = ip_socket(address, Type::STREAM, options)?;
     probe.bind(&SockAddr::from(address))
 }
 
 fn bind_tcp(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> {
-    let socket = tcp_socket(address, options)?;
+    let socket = ip_socket(address, Type::STREAM, options)?;
     socket.set_reuse_port(true)?;
     options.connection.set_on(&SockRef::from(&socket))?;
     if let Some(queue) = options.fast_open {
@@ -93,11 +93,19 @@ fn backlog(options: &ListenerOptions) -> i32 {
     backlog.try_into().unwrap_or(i32::MAX)
 }
 
-fn tcp_socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> {
+/// A socket for `address`, not bound yet, of TCP (`Type::STREAM`) or UDP (`Type::DGRAM`).
+pub(crate) fn ip_socket(
+    address: SocketAddr,
+    kind: Type,
+    options: &ListenerOptions,
+) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for connections of the last run to time out.
-    socket.set_reuse_address(true)?;
+    let socket = Socket::new(domain, kind, None)?;
+    if kind == Type::STREAM {
+        // A restart must not wait for connections of the last run to time out. UDP has none, and
+        // would share the port with whoever sets this too.
+        socket.set_reuse_address(true)?;
+    }
     if domain == Domain::IPV6 {
         // `0.0.0.0:80` and `[::]:80` are two addresses, wherever the kernel's default stands.
         socket.set_only_v6(!options.dual_stack)?;

@@ -115,7 +115,7 @@ pub(crate) fn set_bind_address_no_port(socket: &SockRef<'_>) -> io::Result<()> {
 
 /// For options that `socket2` does not know.
 #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
-fn set(
+pub(crate) fn set(
     socket: &SockRef<'_>,
     level: libc::c_int,
     name: libc::c_int,

@@ -1,0 +1,68 @@
+//! Sockets of listeners for datagrams.
+
+use std::io;
+use std::net::SocketAddr;
+
+use balance::Address;
+use socket2::{SockAddr, SockRef, Socket, Type};
+
+use super::socket::set_gro;
+use crate::listener::ip_socket;
+use crate::options::set;
+use crate::{ListenerOptions, Listening};
+
+/// Bytes that the kernel holds for a socket until its worker takes them, beside its own account
+/// of them, which for small datagrams is ten times as much. The usual 208 KiB are 250 small
+/// datagrams: what a busy listener receives in a millisecond. The kernel lowers it to its own
+/// limit (`net.core.rmem_max`).
+const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Binds `address` once for each of `workers`; the kernel spreads clients over the sockets by
+/// their addresses.
+///
+/// Of `options`, those hold that are not about connections.
+///
+/// # Errors
+/// As [`crate::bind`].
+pub fn bind_udp(
+    address: SocketAddr,
+    workers: usize,
+    options: &ListenerOptions,
+) -> io::Result<Listening> {
+    let first = socket(address, options)?;
+    // Not shared until it is ours: `SO_REUSEPORT` would share a port with another process of the
+    // same user that set it too; even port 0 could be one that is taken.
+    first.bind(&SockAddr::from(address))?;
+    first.set_reuse_port(true)?;
+    let bound = first
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::Unsupported)?;
+    let mut sockets = vec![first.into()];
+    for _ in 1..workers {
+        let next = socket(bound, options)?;
+        next.set_reuse_port(true)?;
+        next.bind(&SockAddr::from(bound))?;
+        sockets.push(next.into());
+    }
+    Ok(Listening {
+        address: Address::Tcp(bound),
+        sockets,
+    })
+}
+
+fn socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> {
+    let socket = ip_socket(address, Type::DGRAM, options)?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    if address.ip().is_unspecified() {
+        // Each datagram says which of our addresses it was sent to, as clients take answers from
+        // no other.
+        let (level, name) = match address {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+        };
+        set(&SockRef::from(&socket), level, name, 1)?;
+    }
+    set_gro(&SockRef::from(&socket));
+    Ok(socket)
+}
