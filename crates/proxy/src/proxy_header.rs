@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use config::{ProxyProtocol, ProxyVersion};
 use net::{Buffer, Stream, TlsInfo};
 use wire::proxy_protocol::{
-    Addresses, HEADER_BYTES_MAX, Header, Read, Tls, read, write_v1, write_v2,
+    Addresses, HEADER_BYTES_MAX, Header, Read, Tls, read, write_v1, write_v2, write_v2_datagram,
 };
 
 use crate::client::Peer;
@@ -57,9 +57,21 @@ pub(crate) async fn receive(
 /// What a header may need has room.
 const _: () = assert!(HEADER_BYTES_MAX <= net::SMALL);
 
-/// Appends the header of a connection to an endpoint that is `peer`'s alone. What is said of TLS
-/// is about its TLS with us, else about that with the proxy in front.
+/// Appends the header of a connection to an endpoint that is `peer`'s alone.
 pub(crate) fn write(version: ProxyVersion, peer: &Peer, out: &mut Vec<u8>) {
+    match version {
+        ProxyVersion::V1 => write_v1(&introduce(peer), out),
+        ProxyVersion::V2 => write_v2(&introduce(peer), out),
+    }
+}
+
+/// Appends the header of a datagram of `peer` to an endpoint.
+pub(crate) fn write_datagram(peer: &Peer, out: &mut Vec<u8>) {
+    write_v2_datagram(&introduce(peer), out);
+}
+
+/// What is said of TLS is about the client's TLS with us, else about that with the proxy in front.
+fn introduce(peer: &Peer) -> Header {
     let addresses = peer.address.socket().zip(peer.destination);
     let mut header = match (&peer.tls, &peer.proxied) {
         (Some(tls), _) => describe(tls),
@@ -70,10 +82,7 @@ pub(crate) fn write(version: ProxyVersion, peer: &Peer, out: &mut Vec<u8>) {
         source,
         destination,
     });
-    match version {
-        ProxyVersion::V1 => write_v1(&header, out),
-        ProxyVersion::V2 => write_v2(&header, out),
-    }
+    header
 }
 
 fn describe(tls: &TlsInfo) -> Header {

@@ -221,7 +221,9 @@ impl Record {
         relayed: Relayed,
         route: Option<usize>,
     ) -> Self {
-        let mut record = Self::begin(worker, peer, &RequestHead::default(), Vec::new());
+        // Flows are many: most have one attempt, and memory for one.
+        let attempts = Vec::with_capacity(1);
+        let mut record = Self::begin(worker, peer, &RequestHead::default(), attempts);
         record.relayed = Some(relayed);
         record.route = route;
         record.pool = route.map(|route| worker.plan.snapshot.routes[route].pool);
@@ -283,6 +285,27 @@ impl Record {
         attempt.lease.learn(&Answer {
             class: self.route.unwrap_or_default(),
             latency: self.age(attempt, now),
+            is_success: true,
+            now,
+        });
+    }
+
+    /// Datagrams go to the endpoint of this attempt. Whether it is there will show.
+    pub(crate) fn sending(&mut self, attempt: &Attempt) {
+        self.answer = Some(attempt.number);
+    }
+
+    /// The endpoint has sent its first datagram.
+    pub(crate) fn first_reply(&mut self, attempt: &Attempt, now: Instant) {
+        self.first_byte = Some(now - self.began);
+        let latency = self.age(attempt, now);
+        let Attempt { lease, number } = attempt;
+        let attempt = &mut self.attempts[*number];
+        attempt.first_byte = Some(latency);
+        attempt.outcome = Outcome::Ok;
+        lease.learn(&Answer {
+            class: self.route.unwrap_or_default(),
+            latency,
             is_success: true,
             now,
         });
@@ -387,7 +410,8 @@ impl Record {
             .is_some_and(|number| self.attempts[number].why == Why::FailOpen)
     }
 
-    /// The attempt is over with the response that [`Self::answered`] was told of.
+    /// The attempt is over with the response that [`Self::answered`] was told of, or after
+    /// [`Self::first_reply`]; without either it says nothing about the endpoint.
     pub(crate) fn end_answered(&mut self, worker: &Worker, attempt: &Attempt, now: Instant) {
         let outcome = self.attempts[attempt.number].outcome;
         self.end_attempt(worker, attempt, outcome, now);

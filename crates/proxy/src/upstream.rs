@@ -459,7 +459,8 @@ fn tls_failure(error: &io::Error) -> Failure {
     }
 }
 
-fn connect_failure(error: &io::Error) -> Failure {
+/// Why there is no connection.
+pub(crate) fn connect_failure(error: &io::Error) -> Failure {
     match error.kind() {
         // A Unix socket whose file is gone is refused as well.
         io::ErrorKind::ConnectionRefused

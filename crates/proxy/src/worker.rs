@@ -79,7 +79,7 @@ pub(crate) struct Worker {
     pub(crate) upstreams: Upstreams,
     /// By route; only where slow requests get copies.
     pub(crate) latencies: Box<[Option<RefCell<RecentLatency>>]>,
-    workers: Workers,
+    pub(crate) workers: Workers,
     /// Recycled memory of exchanges.
     #[expect(
         clippy::vec_box,
@@ -161,7 +161,7 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
         );
         acceptors.push(if is_udp {
             let socket = UdpSocket::listen(socket)?;
-            spawn_local(relay::udp::serve(worker, socket, listener, drain))
+            spawn_local(relay::udp::serve(worker, socket, address, listener, drain))
         } else {
             let acceptor = Acceptor::new(&address, socket)?;
             spawn_local(accept(worker, acceptor, listener, drain))

@@ -77,6 +77,11 @@ impl Workers {
         )
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.seats.len()
+    }
+
     /// Counts a connection of worker `index`.
     pub(crate) fn opened(&self, index: usize) {
         self.seats[index].load.0.fetch_add(1, Ordering::Relaxed);
