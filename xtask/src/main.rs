@@ -2,13 +2,15 @@
 //!
 //! `bench` measures the load balancer beside others (`bench balance`: how well it chooses),
 //! `interop` runs it between real clients and real servers. Both start this program again in a
-//! role: `traffic` (load and endpoints in one event loop), `stage` (the same with endpoints in
-//! trouble), `relay` (the floor of the benchmark), `recorder` (an endpoint that remembers).
+//! role: `traffic` (load and endpoints in one event loop), `datagrams` (the same by UDP), `stage`
+//! (the same with endpoints in trouble), `relay` (the floor of the benchmark), `recorder` (an
+//! endpoint that remembers).
 //! `layers` checks which crates depend on which, `fuzz` throws bytes at all that reads them,
 //! `simulate` lets policies choose among modelled endpoints.
 
 mod balance;
 mod bench;
+mod datagrams;
 mod fuzz;
 mod http;
 mod interop;
@@ -52,6 +54,7 @@ fn run(chore: &str, arguments: &[String]) -> Result<bool> {
         "recorder" => interop::run_recorder(arguments).map(|()| true),
         "simulate" => simulate::run(arguments),
         "traffic" => traffic::run().map(|()| true),
+        "datagrams" => datagrams::run().map(|()| true),
         "stage" => balance::run_stage(arguments).map(|()| true),
         "relay" => relay::run(arguments).map(|()| true),
         "" | "help" | "--help" | "-h" => {

@@ -1,4 +1,4 @@
-//! Non-blocking TCP over loopback and an epoll set, at one system call each.
+//! Non-blocking sockets over loopback and an epoll set, at one system call each.
 //!
 //! The programs around the load balancer under test must cost less than it does, so there is no
 //! runtime here and no call that is not needed.
@@ -158,6 +158,14 @@ pub(crate) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from(fd)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A UDP socket of 127.0.0.1 that speaks to `address` alone.
+pub(crate) fn dial_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    socket.connect(address)?;
+    Ok(socket)
 }
 
 /// What a read or a write came to.

@@ -8,7 +8,7 @@ use super::plan::{Outcome, Plan};
 use super::scenario::Scenario;
 use super::trouble::JOINS_AT;
 use crate::bench::Cpus;
-use crate::bench::peer::Setup;
+use crate::bench::peer::{Service, Setup};
 use crate::role::Role;
 use crate::socket;
 
@@ -37,6 +37,7 @@ pub(super) fn measure(
     let endpoints = stage.addresses()?;
     let setup = Setup {
         folder: folder.path(),
+        service: Service::Http,
         listen: socket::free_address()?,
         endpoints: &endpoints,
         secure: None,

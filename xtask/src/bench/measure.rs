@@ -11,7 +11,7 @@ use serde::Serialize;
 use testkit::Leaf;
 
 use super::h2load;
-use super::peer::{FLOOR, Peer, Secure, Setup};
+use super::peer::{FLOOR, Peer, Secure, Service, Setup};
 use super::scenario::{Figure, Protocol, Scenario};
 use crate::process::{self, Program};
 use crate::role::Role;
@@ -55,7 +55,11 @@ pub(crate) fn measure(
     seconds: f64,
 ) -> Result<Run> {
     let folder = tempfile::tempdir()?;
-    let mut traffic = Role::start(&["traffic"], cpus.traffic)?;
+    let role = match scenario.service() {
+        Service::Http | Service::Tcp => "traffic",
+        Service::Udp => "datagrams",
+    };
+    let mut traffic = Role::start(&[role], cpus.traffic)?;
     let endpoints = traffic.addresses()?;
     let secure = scenario
         .is_secure()
@@ -63,6 +67,7 @@ pub(crate) fn measure(
         .transpose()?;
     let setup = Setup {
         folder: folder.path(),
+        service: scenario.service(),
         listen: socket::free_address()?,
         secure: secure.map(|listen| Secure { listen, leaf }),
         endpoints: &endpoints,
@@ -95,7 +100,7 @@ pub(crate) fn measure(
         _ => None,
     };
     let outcome: Outcome = match scenario.protocol {
-        Protocol::Http1 | Protocol::Tls => traffic.ask(&plan)?,
+        Protocol::Http1 | Protocol::Tls | Protocol::Tcp | Protocol::Udp => traffic.ask(&plan)?,
         // The endpoints serve until they are told otherwise.
         Protocol::Http2 { streams } => h2load::press(&plan, streams, cpus.traffic)?,
     };
@@ -175,7 +180,8 @@ fn flags(scenario: &Scenario, outcome: &Outcome, is_floor: bool) -> Vec<String> 
     if most as f64 > 0.6 * all as f64 {
         flags.push("uneven endpoints".to_owned());
     }
-    if !is_floor && outcome.endpoint_connections as f64 > 600.0 + 0.02 * all as f64 {
+    let reuses = !is_floor && scenario.service() == Service::Http;
+    if reuses && outcome.endpoint_connections as f64 > 600.0 + 0.02 * all as f64 {
         flags.push("endpoint connections not reused".to_owned());
     }
     if scenario.figure == Figure::Latency

@@ -4,13 +4,15 @@
 //! endpoints are on another. Rounds are interleaved and each begins with another peer, so that a
 //! slow minute of the machine does not fall on one of them. See `docs/benchmark.md`.
 //!
-//! Read `scenario` (what is measured), `peer` (of whom), `measure` (one run) with `h2load`, `report`.
+//! Read `scenario` (what is measured), `peer` and `stream` (of whom), `measure` (one run) with
+//! `h2load`, `report`.
 
 mod h2load;
 mod measure;
 pub(crate) mod peer;
 pub(crate) mod report;
 mod scenario;
+mod stream;
 
 use std::fs;
 use std::path::PathBuf;
@@ -52,7 +54,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
             eprintln!("{} is left out: {}", scenario.name, h2load::MISSING);
             continue;
         }
-        let can = |peer: &&Peer| !scenario.is_secure() || peer.kind.speaks_tls();
+        let can = |peer: &&Peer| peer.can(scenario.service(), scenario.is_secure());
         let peers: Vec<&Peer> = options.peers.iter().filter(can).collect();
         let rounds = options.rounds.min(scenario.rounds_max());
         for round in 0..rounds {
@@ -159,7 +161,7 @@ fn help() -> String {
          cargo xtask bench --scenarios h1_1k --peers pointsman,relay,nginx\n\nscenarios:\n",
     );
     for scenario in SCENARIOS {
-        text += &format!("  {:10} {}\n", scenario.name, scenario.title);
+        text += &format!("  {:12} {}\n", scenario.name, scenario.title);
     }
     text += "\npeers:\n";
     for peer in PEERS {

@@ -2,10 +2,12 @@
 //! of them do the same work.
 //!
 //! The work: endpoints by one policy (here in turn; `balance` asks for others), keep-alive on both
-//! sides, X-Forwarded-For, no access log, one worker. Everything else is the peer's default.
+//! sides, X-Forwarded-For, no access log, one worker. Everything else is the peer's default. How
+//! they pass on bytes and datagrams unread is in `stream`.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use testkit::Leaf;
 
+use super::stream;
 use crate::http;
 use crate::nginx;
 use crate::process::{self, OWN_PROGRAM, Program};
@@ -28,6 +31,20 @@ pub(crate) struct PeerKind {
     locate: fn() -> Result<Option<PathBuf>>,
     /// The command that runs it in the foreground, with the policy of this name.
     command: fn(&Path, &Setup<'_>, &str) -> Result<Command>,
+    /// True if it can pass on bytes, or datagrams.
+    can_stream: fn(&Path, Service) -> bool,
+    /// The command that does, with the endpoints in turn.
+    stream: fn(&Path, &Setup<'_>) -> Result<Command>,
+}
+
+/// What a load balancer does for its clients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Service {
+    Http,
+    /// Passes on the bytes of connections.
+    Tcp,
+    /// Passes on datagrams.
+    Udp,
 }
 
 /// A load balancer that can be started.
@@ -40,6 +57,8 @@ pub(crate) struct Peer {
 pub(crate) struct Setup<'a> {
     /// A folder of its own.
     pub(crate) folder: &'a Path,
+    /// What to do.
+    pub(crate) service: Service,
     /// Where to listen.
     pub(crate) listen: SocketAddr,
     /// Where to listen for TLS too, with HTTP/1.1 and HTTP/2.
@@ -69,6 +88,8 @@ pub(crate) const PEERS: &[PeerKind] = &[
         in_turn: "round_robin",
         locate: || process::build_pointsman().map(Some),
         command: pointsman,
+        can_stream: |_, _| true,
+        stream: stream::pointsman,
     },
     PeerKind {
         name: FLOOR,
@@ -76,6 +97,8 @@ pub(crate) const PEERS: &[PeerKind] = &[
         in_turn: "",
         locate: || Ok(Some(OWN_PROGRAM.into())),
         command: relay,
+        can_stream: |_, _| true,
+        stream: stream::relay,
     },
     PeerKind {
         name: "haproxy",
@@ -83,6 +106,8 @@ pub(crate) const PEERS: &[PeerKind] = &[
         in_turn: "roundrobin",
         locate: || Ok(process::find("haproxy")),
         command: haproxy,
+        can_stream: |_, service| service != Service::Udp,
+        stream: stream::haproxy,
     },
     PeerKind {
         name: "nginx",
@@ -90,17 +115,14 @@ pub(crate) const PEERS: &[PeerKind] = &[
         in_turn: "",
         locate: || Ok(process::find("nginx")),
         command: nginx,
+        can_stream: |program, _| nginx::load_stream(program).is_some(),
+        stream: stream::nginx,
     },
 ];
 
 impl PeerKind {
     /// True if it can choose among endpoints.
     pub(crate) fn has_policies(&self) -> bool {
-        self.name != FLOOR
-    }
-
-    /// True if clients may come by TLS.
-    pub(crate) fn speaks_tls(&self) -> bool {
         self.name != FLOOR
     }
 
@@ -119,6 +141,14 @@ impl PeerKind {
 }
 
 impl Peer {
+    /// True if it can do this, and by TLS if that is wanted.
+    pub(crate) fn can(&self, service: Service, is_secure: bool) -> bool {
+        match service {
+            Service::Http => !is_secure || self.kind.name != FLOOR,
+            Service::Tcp | Service::Udp => (self.kind.can_stream)(&self.program, service),
+        }
+    }
+
     /// Starts it on `cpu`, with the endpoints in turn, and waits until it answers.
     pub(crate) fn start(&self, setup: &Setup<'_>, cpu: usize) -> Result<Program> {
         self.start_with(self.kind.in_turn, setup, cpu)
@@ -131,7 +161,10 @@ impl Peer {
         setup: &Setup<'_>,
         cpu: usize,
     ) -> Result<Program> {
-        let mut command = (self.kind.command)(&self.program, setup, policy)?;
+        let mut command = match setup.service {
+            Service::Http => (self.kind.command)(&self.program, setup, policy)?,
+            Service::Tcp | Service::Udp => (self.kind.stream)(&self.program, setup)?,
+        };
         let log = setup.folder.join("log");
         let output = fs::File::create(&log)?;
         command
@@ -154,7 +187,21 @@ impl Peer {
 
 /// True if a request through the load balancer is answered by an endpoint.
 fn answers(setup: &Setup<'_>) -> bool {
-    http::get(setup.listen, setup.ready_path).is_ok_and(|answer| answer.status == 200)
+    match setup.service {
+        Service::Http | Service::Tcp => {
+            http::get(setup.listen, setup.ready_path).is_ok_and(|answer| answer.status == 200)
+        }
+        Service::Udp => echoes(setup.listen).unwrap_or(false),
+    }
+}
+
+/// True if a datagram comes back soon.
+fn echoes(address: SocketAddr) -> io::Result<bool> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    socket.send(b"ready?")?;
+    Ok(socket.recv(&mut [0; 16])? == 6)
 }
 
 fn pointsman(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
@@ -300,7 +347,7 @@ fn nginx(program: &Path, setup: &Setup<'_>, policy: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn join(endpoints: &[SocketAddr], line: impl FnMut(&SocketAddr) -> String) -> String {
+pub(super) fn join(endpoints: &[SocketAddr], line: impl FnMut(&SocketAddr) -> String) -> String {
     endpoints.iter().map(line).collect()
 }
 
@@ -309,7 +356,7 @@ fn chain_and_key(leaf: &Leaf) -> Result<String> {
     Ok(fs::read_to_string(leaf.cert())? + &fs::read_to_string(leaf.key())?)
 }
 
-fn write(setup: &Setup<'_>, name: &str, text: &str) -> Result<PathBuf> {
+pub(super) fn write(setup: &Setup<'_>, name: &str, text: &str) -> Result<PathBuf> {
     let file = setup.folder.join(name);
     fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use super::peer::Service;
 use crate::traffic::Pace;
 
 /// One kind of traffic, and the figure that is taken from it.
@@ -17,7 +18,7 @@ pub(crate) struct Scenario {
     pub(crate) figure: Figure,
 }
 
-/// What clients speak. Endpoints are spoken to in HTTP/1.1.
+/// What clients speak. Endpoints are spoken to in HTTP/1.1, or in datagrams.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Protocol {
     Http1,
@@ -27,6 +28,10 @@ pub(crate) enum Protocol {
     Http2 {
         streams: usize,
     },
+    /// HTTP/1.1 that is passed on as bytes.
+    Tcp,
+    /// Datagrams that come back.
+    Udp,
 }
 
 /// The figure that a scenario is about.
@@ -91,6 +96,28 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..SMALL
     },
     Scenario {
+        name: "tcp_1k",
+        title: "1 KiB answers passed on as bytes of TCP, 64 connections",
+        protocol: Protocol::Tcp,
+        ..SMALL
+    },
+    Scenario {
+        name: "tcp_1m",
+        title: "1 MiB answers passed on as bytes of TCP, 16 connections",
+        protocol: Protocol::Tcp,
+        path: "/1m",
+        answer_bytes: 1024 * 1024,
+        connections: 16,
+        ..SMALL
+    },
+    DATAGRAMS,
+    Scenario {
+        name: "udp_64_1k",
+        title: "the same from 1,000 clients, 192 on their way at once",
+        connections: 1000,
+        ..DATAGRAMS
+    },
+    Scenario {
         name: "lat_12k",
         title: "latency at 12,000 requests a second, open loop, 1 KiB answers, 64 connections",
         pace: Pace::Open {
@@ -117,6 +144,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..SMALL
     },
     Scenario {
+        name: "idle_tcp",
+        title: "memory of 5,000 idle connections whose bytes are passed on",
+        protocol: Protocol::Tcp,
+        connections: 5000,
+        pace: Pace::Idle,
+        figure: Figure::Memory,
+        ..SMALL
+    },
+    Scenario {
+        name: "flows_udp",
+        title: "memory of 5,000 flows of one datagram and its answer each",
+        connections: 5000,
+        pace: Pace::Idle,
+        figure: Figure::Memory,
+        ..DATAGRAMS
+    },
+    Scenario {
         name: "sys_1k",
         title: "system calls per request (strace), 1 KiB answers, keep-alive, 64 connections",
         figure: Figure::SystemCalls,
@@ -136,10 +180,27 @@ const SMALL: Scenario = Scenario {
     figure: Figure::RunTime,
 };
 
+const DATAGRAMS: Scenario = Scenario {
+    name: "udp_64",
+    title: "datagrams of 64 bytes that come back, 64 clients with 3 on their way each",
+    protocol: Protocol::Udp,
+    answer_bytes: 64,
+    ..SMALL
+};
+
 impl Scenario {
+    /// What the load balancer is to do.
+    pub(crate) fn service(&self) -> Service {
+        match self.protocol {
+            Protocol::Http1 | Protocol::Tls | Protocol::Http2 { .. } => Service::Http,
+            Protocol::Tcp => Service::Tcp,
+            Protocol::Udp => Service::Udp,
+        }
+    }
+
     /// True if clients speak TLS.
     pub(crate) fn is_secure(&self) -> bool {
-        self.protocol != Protocol::Http1
+        matches!(self.protocol, Protocol::Tls | Protocol::Http2 { .. })
     }
 
     /// Rounds beyond which nothing more is learned: counts and sizes have hardly any noise.

@@ -1,6 +1,6 @@
 //! Endpoints that cost little: fixed answers, made before the first request.
 //!
-//! `/0`, `/1k` and `/100k` answer that many bytes, anything else 404. A request body is read and
+//! `/0`, `/1k`, `/100k` and `/1m` answer that many bytes, anything else 404. A request body is read and
 //! dropped; its length must be announced with Content-Length, as every load balancer forwards it
 //! when the client announced it. Requests are not checked: what sends them is under test
 //! elsewhere.
@@ -74,6 +74,7 @@ impl Endpoints {
                 Answer::new(b"/0", 200, 0),
                 Answer::new(b"/1k", 200, 1024),
                 Answer::new(b"/100k", 200, 100 * 1024),
+                Answer::new(b"/1m", 200, 1024 * 1024),
             ],
             connections: Vec::new(),
         })

@@ -1,9 +1,9 @@
-//! The floor: forwards bytes and never looks at them.
+//! The floor by TCP.
 //!
 //! Per request it does recv, send, recv, send, and shares one epoll_wait with whatever else is
 //! ready. No load balancer that makes these four calls can cost less.
 //!
-//! By default each client connection has an endpoint connection of its own. With `--once` a
+//! By default each client connection has an endpoint connection of its own. With `once` a
 //! client connection is closed after one exchange and endpoint connections are pooled: the same
 //! work as a load balancer whose clients send one request per connection. It takes the first
 //! bytes from an endpoint for the whole response, so it is for small ones only.
@@ -11,26 +11,15 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::socket::{self, Interest, Poller, Transfer};
 
-/// `relay [--once] LISTEN ENDPOINT ENDPOINT`
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let (once, addresses) = match arguments.split_first() {
-        Some((first, rest)) if first == "--once" => (true, rest),
-        _ => (false, arguments),
-    };
-    let [listen, endpoints @ ..] = addresses else {
-        bail!("relay [--once] LISTEN ENDPOINT ENDPOINT");
-    };
+/// Relays connections from `listen` to `endpoints` in turn, for ever.
+pub(super) fn run(listen: SocketAddr, endpoints: Vec<SocketAddr>, once: bool) -> Result<()> {
     let listener = TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
     listener.set_nonblocking(true)?;
     rustix::net::listen(&listener, 4096)?;
-    let endpoints: Vec<SocketAddr> = endpoints
-        .iter()
-        .map(|text| text.parse())
-        .collect::<Result<_, _>>()?;
     Relay {
         poller: Poller::new()?,
         listener,
