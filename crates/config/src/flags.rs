@@ -1,17 +1,19 @@
-//! A config from the command line: `--listen :8080 --to 127.0.0.1:3001 --to 127.0.0.1:3002`.
+//! A config from the command line: `--listen :8080 --to 127.0.0.1:3001 --to 127.0.0.1:3002`, or
+//! `--listen tcp://:5432` for what is relayed.
 
 use std::collections::BTreeMap;
 
 use crate::compile::{Names, compile};
 use crate::problem::{Problems, Source};
-use crate::raw::{RawConfig, RawListener, RawPool};
+use crate::raw::{Protocol, RawConfig, RawListener, RawPool};
 use crate::spanned::{At, OneOrMany, Place, StringOr};
 use crate::text::finish;
 use crate::{Outside, Snapshot};
 
 /// The config of one listener `web` on the addresses of `listen` and one pool `app` with the
 /// endpoints of `to`, all else by default. The addresses are those of the file: `:8080` listens
-/// on every IPv4 address, `:3001` or `3001` is an endpoint on this machine.
+/// on every IPv4 address, `:3001` or `3001` is an endpoint on this machine. Those that begin with
+/// `tcp://` or `udp://` are of listeners `tcp` and `udp`, which relay to the same pool.
 ///
 /// It takes the way of a file from `Raw*` on, so that it keeps the same rules; problems point
 /// into the flags.
@@ -31,25 +33,44 @@ pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems
             problems.error(None, format!("`{flag}` is missing"));
         }
     }
-    let listener = RawListener {
-        bind: OneOrMany {
-            place: whole.clone(),
-            list: binds,
-        },
-        protocol: None,
-        pool: None,
-        passthrough: None,
-        udp: None,
-        tls: None,
-        http2: None,
-        h2c: None,
-        limits: None,
-        timeouts: None,
-        proxy_protocol: None,
-        trusted_proxies: None,
-        redirect: None,
-        socket: None,
-    };
+    let named = |name: &str| At::new(whole.clone(), name.to_owned());
+    let mut listeners = BTreeMap::new();
+    for mut bind in binds {
+        let (name, protocol) = match bind.value.split_once("://") {
+            Some(("tcp", _)) => ("tcp", Some(Protocol::Tcp)),
+            Some(("udp", _)) => ("udp", Some(Protocol::Udp)),
+            _ => ("web", None),
+        };
+        if protocol.is_some() {
+            let scheme = "tcp://".len();
+            bind.value.drain(..scheme);
+            bind.place.start += scheme;
+        }
+        listeners
+            .entry(named(name))
+            .or_insert_with(|| RawListener {
+                bind: OneOrMany {
+                    place: whole.clone(),
+                    list: Vec::new(),
+                },
+                protocol: protocol.map(|protocol| At::new(whole.clone(), protocol)),
+                pool: protocol.map(|_| named("app")),
+                passthrough: None,
+                udp: None,
+                tls: None,
+                http2: None,
+                h2c: None,
+                limits: None,
+                timeouts: None,
+                proxy_protocol: None,
+                trusted_proxies: None,
+                redirect: None,
+                socket: None,
+            })
+            .bind
+            .list
+            .push(bind);
+    }
     let endpoints = endpoints
         .into_iter()
         .map(|At { place, value }| At::new(place, StringOr::String(value)))
@@ -77,16 +98,15 @@ pub fn from_flags(listen: &[String], to: &[String]) -> Result<Snapshot, Problems
         fail: None,
         panic: None,
     };
-    let named = |name: &str| At::new(whole.clone(), name.to_owned());
-    let raw = RawConfig {
-        listeners: BTreeMap::from([(named("web"), listener)]),
-        pools: BTreeMap::from([(named("app"), pool)]),
-        ..RawConfig::default()
-    };
     let names = Names {
-        listeners: ["web".to_owned()].into(),
+        listeners: listeners.keys().map(|name| name.value.clone()).collect(),
         pools: ["app".to_owned()].into(),
         has_routes: false,
+    };
+    let raw = RawConfig {
+        listeners,
+        pools: BTreeMap::from([(named("app"), pool)]),
+        ..RawConfig::default()
     };
     let source = Source::behind(&[], "command line".into(), line);
     if problems.has_errors() {

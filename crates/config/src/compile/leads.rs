@@ -31,6 +31,8 @@ impl Compiler<'_> {
         leads: &[Lead],
         pools: &mut [NamedPool],
     ) {
+        // With errors, what leads to a pool may be what is broken.
+        let is_whole = !self.problems.has_errors();
         let mut has_requests = vec![false; pools.len()];
         for route in routes.iter().filter(|route| route.pool < pools.len()) {
             has_requests[route.pool] = true;
@@ -48,8 +50,8 @@ impl Compiler<'_> {
             }
             let is_udp_alone = !has_requests && leads.iter().all(|lead| lead.is_udp);
             match (leads.first(), has_requests) {
-                (None, true) => self.check_takes_requests(named),
-                (Some(lead), false) => self.check_needs_no_request(named, &lead.place),
+                (None, true) if is_whole => self.check_takes_requests(named),
+                (Some(lead), false) if is_whole => self.check_needs_no_request(named, &lead.place),
                 _ => {}
             }
             if !leads.is_empty() && is_udp_alone {
@@ -111,12 +113,10 @@ impl Compiler<'_> {
     }
 
     fn check_takes_requests(&mut self, named: &NamedPool) {
-        let place = named.keys.max_connections.clone();
-        // With errors, what leads there may be what is broken.
-        if let (Some(place), false) = (place, self.problems.has_errors()) {
+        if let Some(place) = &named.keys.max_connections {
             self.problems
                 .error(
-                    place,
+                    place.clone(),
                     "`max_connections` is of what is relayed, and requests go to this pool",
                 )
                 .help("write `max_requests`");
@@ -124,9 +124,6 @@ impl Compiler<'_> {
     }
 
     fn check_needs_no_request(&mut self, named: &NamedPool, lead: &Place) {
-        if self.problems.has_errors() {
-            return;
-        }
         for place in &named.keys.of_requests {
             self.problems
                 .error(place.clone(), "only a request has this")

@@ -72,6 +72,9 @@ impl Compiler<'_> {
         let (keep_alive_idle, timeouts) = self.pool_timeouts(raw.timeouts.unwrap_or_default());
         let endpoints = self.endpoints(raw.endpoints);
         self.check_ports(ports, &endpoints);
+        if settings.check.kind.is_by_udp() {
+            self.check_datagrams(keys.check.clone(), &endpoints);
+        }
         let tls_place = raw.tls.as_ref().map(|tls| tls.place.clone());
         let tls = self.pool_tls(raw.tls);
         if let (Some(place), Some(tls)) = (tls_place, &tls) {
@@ -107,6 +110,17 @@ impl Compiler<'_> {
             self.problems
                 .error(place, format!("endpoint `{}` has no ports", endpoint.name))
                 .help("leave `port` out for endpoints at Unix sockets");
+        }
+    }
+
+    /// An endpoint at a Unix socket takes connections alone.
+    fn check_datagrams(&mut self, place: Option<Place>, endpoints: &[EndpointSettings]) {
+        let is_unix = |endpoint: &&EndpointSettings| matches!(endpoint.address, Address::Unix(_));
+        if let Some(endpoint) = endpoints.iter().find(is_unix) {
+            let message = format!("endpoint `{}` cannot be asked by datagrams", endpoint.name);
+            self.problems
+                .error(place, message)
+                .help("write check = \"tcp\", which connects");
         }
     }
 

@@ -500,38 +500,6 @@ routes = [
 }
 
 #[test]
-fn what_comes_in_a_later_version_is_said_to() {
-    assert_snapshot!(mistakes(r#"
-[listeners.web]
-bind = ":8080"
-
-[listeners.database]
-bind = ":5432"
-protocol = "tcp"
-pool = "app"
-
-[pools.app]
-endpoints = ["10.0.0.1:80"]
-"#), @r##"
-    error: `tcp` is not supported in this version
-     --> pointsman.toml:7:12
-      |
-    7 | protocol = "tcp"
-      |            ^^^^^
-      |
-      = help: there is `http` only
-
-    error: `pool` is not supported in this version
-     --> pointsman.toml:8:1
-      |
-    8 | pool = "app"
-      | ^^^^
-      |
-      = help: it belongs to TCP listeners; a route leads to a pool
-    "##);
-}
-
-#[test]
 fn checks_say_what_is_wrong_with_them() {
     assert_snapshot!(mistakes(r#"
 listeners.web.bind = ":8080"
@@ -541,6 +509,9 @@ check = "healthz"
 [pools.b]
 endpoints = ["10.0.0.1:80"]
 check = "of"
+[pools.b2]
+endpoints = ["10.0.0.1:80"]
+check = "postgress"
 [pools.c]
 endpoints = ["10.0.0.1:80"]
 check = { expect = "200", interval = "2" }
@@ -565,7 +536,7 @@ check = { http = "/", expect = 200 }
     5 | check = "healthz"
       |         ^^^^^^^^^
       |
-      = help: there are "/path", "grpc", "tcp", "off" and a table
+      = help: there are "/path", "tcp", "udp", "grpc", "redis", "postgres", "mysql", "smtp", "dns", "off" and a table
 
     error: `of` is no check
      --> pointsman.toml:8:9
@@ -575,68 +546,76 @@ check = { http = "/", expect = 200 }
       |
       = help: did you mean `off`?
 
-    error: `expect` is for HTTP checks
-      --> pointsman.toml:11:20
+    error: `postgress` is no check
+      --> pointsman.toml:11:9
        |
-    11 | check = { expect = "200", interval = "2" }
+    11 | check = "postgress"
+       |         ^^^^^^^^^^^
+       |
+       = help: did you mean `postgres`?
+
+    error: `expect` is for HTTP checks
+      --> pointsman.toml:14:20
+       |
+    14 | check = { expect = "200", interval = "2" }
        |                    ^^^^^
        |
        = help: `http = "/path"` makes it one
 
     error: `2` is no duration such as "2s", "500ms" or "1h30m"
-      --> pointsman.toml:11:38
+      --> pointsman.toml:14:38
        |
-    11 | check = { expect = "200", interval = "2" }
+    14 | check = { expect = "200", interval = "2" }
        |                                      ^^^
 
     error: `/a b` is no path
-      --> pointsman.toml:14:18
+      --> pointsman.toml:17:18
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                  ^^^^^^
        |
        = help: a path begins with `/`; spaces and the like are percent-encoded
 
     error: `` is no host
-      --> pointsman.toml:14:33
+      --> pointsman.toml:17:33
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                                 ^^
 
     error: `2xx` is no status from 200 to 599, nor a range such as "200-399"
-      --> pointsman.toml:14:47
+      --> pointsman.toml:17:47
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                                               ^^^^^
 
     error: `200-99` is no status from 200 to 599, nor a range such as "200-399"
-      --> pointsman.toml:14:54
+      --> pointsman.toml:17:54
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                                                      ^^^^^^^^
 
     error: 0 is out of range, at least 1
-      --> pointsman.toml:14:72
+      --> pointsman.toml:17:72
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                                                                        ^
 
     error: expected an integer, found a number with a fraction
-      --> pointsman.toml:14:82
+      --> pointsman.toml:17:82
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                                                                                  ^^^
 
     error: `0s` is no time at all
-      --> pointsman.toml:14:97
+      --> pointsman.toml:17:97
        |
-    14 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
+    17 | check = { http = "/a b", host = "", expect = ["2xx", "200-99"], fall = 0, rise = 2.5, timeout = "0s" }
        |                                                                                                 ^^^^
 
     error: expected a string or a list, found an integer
-      --> pointsman.toml:17:32
+      --> pointsman.toml:20:32
        |
-    17 | check = { http = "/", expect = 200 }
+    20 | check = { http = "/", expect = 200 }
        |                                ^^^
        |
        = help: write it in quotes
@@ -754,7 +733,7 @@ endpoints = ["10.0.0.1:80"]
 policy = { adaptive = { key = "path" } }
 [pools.c]
 endpoints = ["10.0.0.1:80"]
-policy = { maglev = { key = "client", bounded_load = 0.9 } }
+policy = { maglev = { key = "client_up", bounded_load = 0.9 } }
 [pools.d]
 endpoints = ["10.0.0.1:80"]
 policy = { maglev = { key = { header = "X User", cookie = "a=b" } }, rendezvous = { bounded_load = "1.25" } }
@@ -795,19 +774,19 @@ policy = { maglev = { key = { query = "a&b" } } }
       |
       = help: there is only `probe`
 
-    error: `client` is no value of `key`
+    error: `client_up` is no value of `key`
       --> pointsman.toml:11:29
        |
-    11 | policy = { maglev = { key = "client", bounded_load = 0.9 } }
-       |                             ^^^^^^^^
+    11 | policy = { maglev = { key = "client_up", bounded_load = 0.9 } }
+       |                             ^^^^^^^^^^^
        |
        = help: did you mean `client_ip`?
 
     error: 0.9 is out of range, 1 to 100
-      --> pointsman.toml:11:54
+      --> pointsman.toml:11:57
        |
-    11 | policy = { maglev = { key = "client", bounded_load = 0.9 } }
-       |                                                      ^^^
+    11 | policy = { maglev = { key = "client_up", bounded_load = 0.9 } }
+       |                                                         ^^^
 
     error: `X User` cannot be the name of a header field
       --> pointsman.toml:14:40
@@ -1018,7 +997,7 @@ agent = { http = "/load", tcp = "", port = 65536 }
       |
       = help: add [[routes]] with pool = "…" for each pool
 
-    error: a check is one of `http`, `grpc` and `tcp`
+    error: a check is one of `http`, `grpc`, `tcp`, `udp`, `dns` and `protocol`
      --> pointsman.toml:5:31
       |
     5 | check = { http = "/up", tcp = { expect = "" }, headers = { Host = "a", "X Y" = "1", c = "2\n" }, body = "" }

@@ -3,6 +3,7 @@
 mod docs;
 mod meaning;
 mod mistakes;
+mod relays;
 mod robustness;
 mod transport;
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use balance::Address;
 use proptest::prelude::*;
 
 use super::{parse_files, parse_text};
-use crate::{Certificates, Loaded, Problems, UpstreamProtocol};
+use crate::{Certificates, ListenerProtocol, Loaded, Problems, ProxyVersion, UpstreamProtocol};
 
 const VALID: &str = r#"
 workers = 4
@@ -31,6 +32,7 @@ socket = { dual_stack = true, nodelay = true, user_timeout = "off" }
 bind = "0.0.0.0:8443"
 http2 = "on"
 proxy_protocol = "10.0.0.0/8"
+passthrough = [{ sni = ["db.example", "*.db.example"], alpn = "h2", pool = "cache" }]
 
 [listeners.secure.tls]
 certificates = [{ cert = "shop.pem", key = "shop.key" }]
@@ -38,6 +40,24 @@ policy = "modern"
 sni = "strict"
 hsts = "365d"
 client = { ca = "ca.pem", crl = "crl.pem", certificate = "optional", headers = { san = "x-san" } }
+
+[listeners.database]
+bind = "0.0.0.0:5432"
+protocol = "tcp"
+pool = "database"
+timeouts = { idle = "2h", head = "5s" }
+
+[listeners.names]
+bind = ["0.0.0.0:53", "[::]:53"]
+protocol = "udp"
+pool = "names"
+udp = { replies = 1, flows = 1000 }
+
+[listeners.any]
+bind = "0.0.0.0:9000"
+protocol = "detect"
+pool = "database"
+timeouts = { detect = "300ms" }
 
 [pools.app]
 policy = "least_request"
@@ -66,6 +86,24 @@ tls = "off"
 proxy_protocol = "v2"
 check = { tcp = { send = "PING", expect = "PONG" }, port = 81 }
 sticky = { learn = { cookie = "owner" } }
+
+[pools.database]
+policy = { rendezvous = { key = "client" } }
+endpoints = [{ address = "10.0.0.31:5432", max_connections = 100 }]
+check = { protocol = "postgres", interval = "5s" }
+
+[pools.names]
+endpoints = ["10.0.0.41:53"]
+check = { dns = "app.example", timeout = "500ms" }
+proxy_protocol = "v2"
+
+[pools.game]
+endpoints = ["10.0.0.51:27015"]
+check = { udp = { send = "ping", expect = "pong" } }
+
+[[routes]]
+path = "/game/"
+pool = "game"
 
 [[routes]]
 path = "/static/"
@@ -105,6 +143,29 @@ fn check(result: Result<Loaded, Problems>) {
             assert!(listener.redirect_to_https.is_none());
         }
         assert!(!matches!(&listener.proxy_protocol, Some(header) if header.from.is_empty()));
+        assert!(
+            listener
+                .relay
+                .is_none_or(|relay| relay < snapshot.routes.len())
+        );
+        match listener.protocol {
+            ListenerProtocol::Http => assert!(listener.relay.is_none()),
+            ListenerProtocol::Tcp => {
+                assert!(listener.relay.is_some() || !listener.passthrough.is_empty());
+                assert!(!listener.http2);
+            }
+            ListenerProtocol::Detect { patience } => assert!(!patience.is_zero()),
+            ListenerProtocol::Udp(_) => {
+                let relay = listener.relay.expect("datagrams go somewhere");
+                let pool = &snapshot.pools[snapshot.routes[relay].pool];
+                assert!(pool.tls.is_none() && pool.protocol == UpstreamProtocol::H1);
+                assert_ne!(pool.proxy_protocol, Some(ProxyVersion::V1));
+                assert!(listener.tls.is_none() && listener.passthrough.is_empty());
+                let endpoints = pool.endpoints.iter().map(|endpoint| &endpoint.address);
+                let mut addresses = listener.bind.iter().chain(endpoints);
+                assert!(addresses.all(|address| matches!(address, Address::Tcp(_))));
+            }
+        }
     }
     for pool in &snapshot.pools {
         let names: HashSet<_> = pool
@@ -116,6 +177,8 @@ fn check(result: Result<Loaded, Problems>) {
         assert_eq!(names.len(), pool.endpoints.len());
         assert!(pool.proxy_protocol.is_none() || pool.protocol == UpstreamProtocol::H1);
     }
+    let names: HashSet<_> = snapshot.routes.iter().map(|route| &route.name).collect();
+    assert_eq!(names.len(), snapshot.routes.len());
     for route in &snapshot.routes {
         assert!(route.pool < snapshot.pools.len());
     }
