@@ -181,14 +181,14 @@ fn passed_through(listener: &Listener, hello: &ClientHello) -> Option<usize> {
 }
 
 /// Passes the connection on as it is.
-async fn relay(
+fn relay(
     open: &OpenConnection,
     stream: Stream,
     buffer: Buffer,
     peer: Rc<Peer>,
     route: Option<usize>,
     sni: Option<Box<str>>,
-) {
+) -> impl Future<Output = ()> {
     let patience = open.worker.plan.snapshot.listeners[open.listener]
         .timeouts
         .head;
@@ -196,7 +196,7 @@ async fn relay(
     let mut client = Client::new(Channel::Connection(stream), peer, deadline).half_closing();
     client.bytes_received = buffer.filled().len() as u64;
     client.buffer = buffer;
-    relay::tcp::serve(&open.worker, client, route, sni).await;
+    relay::tcp::serve(&open.worker, client, route, sni)
 }
 
 /// Writes down that a connection is closed for what it began with.

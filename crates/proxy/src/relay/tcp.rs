@@ -53,60 +53,53 @@ enum End {
 
 /// Relays the connection of `client`, who asked for `sni`, on `route`. `None`: there is no route
 /// for it.
-pub(crate) async fn serve(
+///
+/// No `async fn`, whose arguments would lie in memory beside what they become.
+pub(crate) fn serve(
     worker: &Worker,
     client: Client,
     route: Option<usize>,
     sni: Option<Box<str>>,
-) {
+) -> impl Future<Output = ()> {
     let relayed = Relayed {
         protocol: "tcp",
         sni,
         datagrams: None,
     };
-    let record = Record::begin_relay(worker, &client.peer, relayed, route);
-    let mut relay = Relay {
+    let relay = Relay {
         worker,
+        record: Record::begin_relay(worker, &client.peer, relayed, route),
         client,
-        record,
         up: Way::default(),
         down: Way::default(),
     };
-    let served = match route {
-        Some(route) => relay.serve(&worker.plan.snapshot.routes[route]).await,
-        None => Err(Stop::Failure(Failure::RouteNotFound, EndedBy::Us)),
-    };
-    let Relay {
-        client,
-        mut record,
-        up,
-        down,
-        ..
-    } = relay;
-    match served {
-        Ok(()) => {}
-        Err(Stop::Failure(failure, by)) => {
-            record.failure = Some(failure);
-            record.ended_by = Some(by);
-        }
-        Err(Stop::ClientGone | Stop::Redirect { .. } | Stop::OwnAnswer) => {
-            record.ended_by = Some(EndedBy::Client);
-        }
-    }
-    let bytes = (
-        client.bytes_received + up.bytes_read(),
-        down.bytes_written(),
-    );
-    record.finish(
-        worker,
-        &client.peer,
-        &RequestHead::default(),
-        bytes,
-        Instant::now(),
-    );
+    relay.run(route)
 }
 
 impl Relay<'_> {
+    async fn run(mut self, route: Option<usize>) {
+        let worker = self.worker;
+        let served = match route {
+            Some(route) => self.serve(&worker.plan.snapshot.routes[route]).await,
+            None => Err(Stop::Failure(Failure::RouteNotFound, EndedBy::Us)),
+        };
+        match served {
+            Ok(()) => {}
+            Err(Stop::Failure(failure, by)) => {
+                self.record.failure = Some(failure);
+                self.record.ended_by = Some(by);
+            }
+            Err(Stop::ClientGone | Stop::Redirect { .. } | Stop::OwnAnswer) => {
+                self.record.ended_by = Some(EndedBy::Client);
+            }
+        }
+        let received = self.client.bytes_received + self.up.bytes_read();
+        let bytes = (received, self.down.bytes_written());
+        let (peer, request) = (&self.client.peer, RequestHead::default());
+        self.record
+            .finish(worker, peer, &request, bytes, Instant::now());
+    }
+
     async fn serve(&mut self, route: &Route) -> Result<(), Stop> {
         let worker = self.worker;
         worker.plan.pools[route.pool].retry_budget.earn();
