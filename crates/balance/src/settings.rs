@@ -275,8 +275,8 @@ pub enum CheckKind {
     Smtp,
     /// A DNS server must answer a query by UDP.
     Dns {
-        /// Of which host addresses are asked for, and must be found. `None`: the root is asked
-        /// for, and almost any answer will do.
+        /// A host whose address is asked for, which the server must know. `None`: the root is
+        /// asked for, and almost any answer will do.
         name: Option<Box<str>>,
     },
 }

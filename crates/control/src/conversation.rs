@@ -121,7 +121,7 @@ mod tests {
 
         let postgres = vec![
             Hears(b"\0\0\0\x52\0\x03\0\0user"),
-            Says(b"R\0\0\0\x08\0\0\0\0"),
+            Says(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"),
         ];
         let (evidence, heard) = outcome(CheckKind::Postgres, postgres);
         assert_eq!(evidence, HEALTHY);

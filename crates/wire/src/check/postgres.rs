@@ -1,4 +1,7 @@
-//! PostgreSQL and what speaks as it: the begin of a login, as far as the server's first word.
+//! PostgreSQL and what speaks as it: a login, as far as the server lets us in.
+//!
+//! Most servers ask for a password, and that is far enough. One that lets us in without may still
+//! say that it has no room, which it does behind its word that we are who we are.
 //!
 //! Source: PostgreSQL manual, "Frontend/Backend Protocol" (Message Flow, Message Formats) and
 //! "PostgreSQL Error Codes", whose condition names are the words here.
@@ -6,31 +9,38 @@
 use super::Step;
 
 /// Where the conversation stands.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Postgres {
     Connected,
-    ExpectAnswer,
+    ExpectAuthentication,
+    ExpectReady,
 }
 
 impl Postgres {
     pub(super) fn poll(&mut self, rest: &mut &[u8]) -> Option<Step> {
-        match self {
-            Self::Connected => {
-                *self = Self::ExpectAnswer;
-                return Some(Step::Send(STARTUP));
-            }
-            Self::ExpectAnswer => {}
+        if let Self::Connected = self {
+            *self = Self::ExpectAuthentication;
+            return Some(Step::Send(STARTUP));
         }
         loop {
-            let message = match take_message(rest)? {
+            let (kind, body) = match take_message(rest)? {
                 Ok(message) => message,
                 Err(verdict) => return Some(verdict),
             };
-            match message {
-                (b'R', body) => return Some(judge_authentication(body)),
-                (b'E', body) => return Some(judge_error(body)),
-                // NoticeResponse and NegotiateProtocolVersion come before what counts.
-                (b'N' | b'v', _) => {}
+            match (*self, kind) {
+                (_, b'E') => return Some(judge_error(body)),
+                (Self::ExpectAuthentication, b'R') => match body.first_chunk() {
+                    None => return Some(Step::Garbage),
+                    Some([0, 0, 0, 0]) => *self = Self::ExpectReady,
+                    // It expects a password. Who closes instead is no news to it, who says
+                    // anything else is.
+                    Some(_) => return Some(Step::Healthy { goodbye: b"" }),
+                },
+                (Self::ExpectReady, b'Z') => return Some(Step::Healthy { goodbye: TERMINATE }),
+                // ParameterStatus and BackendKeyData.
+                (Self::ExpectReady, b'S' | b'K') => {}
+                // NoticeResponse and NegotiateProtocolVersion.
+                (_, b'N' | b'v') => {}
                 _ => return Some(Step::Garbage),
             }
         }
@@ -41,7 +51,7 @@ impl Postgres {
 /// what cannot be a message.
 fn take_message<'a>(rest: &mut &'a [u8]) -> Option<Result<(u8, &'a [u8]), Step>> {
     let (kind, behind) = rest.split_first()?;
-    if !matches!(kind, b'R' | b'E' | b'N' | b'v') {
+    if !b"RENvSKZ".contains(kind) {
         return Some(Err(Step::Garbage));
     }
     // The length counts itself.
@@ -58,20 +68,6 @@ fn take_message<'a>(rest: &mut &'a [u8]) -> Option<Result<(u8, &'a [u8]), Step>>
     let (body, behind) = behind.split_at_checked(length - 4)?;
     *rest = behind;
     Some(Ok((*kind, body)))
-}
-
-/// Any of them will do: the server has come to the question who we are.
-fn judge_authentication(body: &[u8]) -> Step {
-    let Some(request) = body.first_chunk() else {
-        return Step::Garbage;
-    };
-    Step::Healthy {
-        goodbye: match u32::from_be_bytes(*request) {
-            0 => TERMINATE,
-            // It expects a password. Who closes instead is no news to it, another message is.
-            _ => b"",
-        },
-    }
 }
 
 /// The body is fields, each a type and a text that ends with a zero byte; then a zero byte.

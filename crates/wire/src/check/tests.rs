@@ -108,16 +108,22 @@ fn a_postgres_server_goes_about_a_login() {
     let (sent, _) = talk(Dialogue::postgres(), &[]);
     assert_eq!(sent.len(), 1);
     assert!(sent[0].starts_with(b"\0\0\0\x52\0\x03\0\0user\0pointsman\0"));
-    let logged_in = [
-        message(b'R', &[0; 4]),
+    let known = message(b'R', &[0; 4]);
+    let parameters = [
         message(b'S', b"server_version\x0017\0"),
+        message(b'K', b"pid secr"),
     ]
     .concat();
+    let logged_in = [&known[..], &parameters, &message(b'Z', b"I")].concat();
+    let full = [&known[..], &refusal("53300")].concat();
     let sasl = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
     let older = message(b'v', b"\0\x03\0\0\0\0\0\0");
     let noticed = [message(b'N', b"SNOTICE\0\0"), older, sasl.clone()].concat();
     for (said, outcome) in [
         (logged_in, healthy(b"X\0\0\0\x04")),
+        (full, unhealthy("too_many_connections")),
+        (known, None),
+        (parameters, Some(Step::Garbage)),
         (sasl, healthy(b"")),
         (noticed, healthy(b"")),
         (refusal("28000"), healthy(b"")),
