@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, LocalOptions};
 
 /// Tasks that run before the kernel is asked for events again. Above the number of connections
@@ -22,6 +23,12 @@ pub fn run_worker<F: Future>(main: F) -> io::Result<F::Output> {
         .event_interval(TASKS_PER_POLL)
         .build_local(LocalOptions::default())?;
     Ok(runtime.block_on(main))
+}
+
+/// File descriptors that the process may have.
+pub fn open_files_max() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// One worker per core that the process may use: its affinity mask and its cgroup quota, not

@@ -64,6 +64,10 @@ struct Relay {
 /// asked what has come for them.
 const BATCHES_IN_ROW_MAX: u32 = 4;
 
+/// Part of the process's file descriptors that flows may have: half. With all of them, datagrams
+/// from forged addresses would shut out the clients of all other listeners.
+const FILES_DIVISOR: usize = 2;
+
 /// How long to wait when the kernel cannot receive, for want of memory: trying again at once would
 /// spin.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
@@ -138,6 +142,16 @@ async fn flush(relay: Rc<Relay>) {
     .await
 }
 
+/// File descriptors for the flows of one socket, of which each flow needs one.
+fn files_share(worker: &Worker) -> usize {
+    let listeners = worker.plan.snapshot.listeners.iter();
+    let of_datagrams =
+        listeners.filter(|listener| matches!(listener.protocol, ListenerProtocol::Udp(_)));
+    let addresses: usize = of_datagrams.map(|listener| listener.bind.len()).sum();
+    let sockets = addresses * worker.workers.count();
+    net::open_files_max() / FILES_DIVISOR / sockets.max(1)
+}
+
 impl Relay {
     /// `None` if the listener is none for datagrams.
     fn new(
@@ -155,7 +169,8 @@ impl Relay {
             return None;
         };
         let Route { pool, timeouts, .. } = &snapshot.routes[route];
-        let flows_max = flows_max.get().div_ceil(worker.workers.count());
+        let sockets = settings.bind.len() * worker.workers.count();
+        let flows_max = flows_max.get().div_ceil(sockets).min(files_share(&worker));
         Some(Self {
             listener,
             route,
