@@ -1,7 +1,7 @@
 //! TLS for the test sides: what a client believes and shows, what an endpoint shows and demands.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -21,6 +21,8 @@ use crate::pki::{Leaf, Pki};
 pub struct TlsClient {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) name: ServerName<'static>,
+    /// Bytes of one write during the handshake.
+    piece: usize,
 }
 
 /// How an endpoint speaks TLS.
@@ -88,7 +90,22 @@ impl TlsClient {
         Self {
             config: Arc::new(config),
             name,
+            piece: usize::MAX,
         }
+    }
+
+    /// The same with records of at most so many bytes, header included; no fewer than 32.
+    #[must_use]
+    pub fn in_records(mut self, bytes: usize) -> Self {
+        Arc::make_mut(&mut self.config).max_fragment_size = Some(bytes);
+        self
+    }
+
+    /// The same with at most so many bytes in each write of the handshake.
+    #[must_use]
+    pub fn in_pieces(mut self, bytes: usize) -> Self {
+        self.piece = bytes;
+        self
     }
 
     /// The same with these protocols offered by ALPN.
@@ -103,10 +120,34 @@ impl TlsClient {
     pub(crate) fn connect(&self, socket: &Socket) -> io::Result<ClientConnection> {
         let mut connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone())
             .map_err(io::Error::other)?;
+        let piece = self.piece;
         while connection.is_handshaking() {
-            connection.complete_io(&mut &*socket)?;
+            connection.complete_io(&mut Pieces { socket, piece })?;
         }
         Ok(connection)
+    }
+}
+
+/// A socket that is written to in pieces.
+struct Pieces<'a> {
+    socket: &'a Socket,
+    /// Bytes of one write.
+    piece: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&mut &*self.socket).read(buffer)
+    }
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&mut &*self.socket).write(&bytes[..bytes.len().min(self.piece)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -317,3 +317,18 @@ fn a_unix_socket_is_as_good_as_a_port() {
     drop(endpoint);
     std::fs::remove_file(path).unwrap();
 }
+
+#[test]
+fn a_tls_client_may_cut_what_it_says() {
+    let pki = Pki::new();
+    let endpoint = Endpoint::raw(|_| vec![Step::Read(100)]);
+    let tls = TlsClient::new(&pki, "localhost")
+        .in_records(32)
+        .in_pieces(1);
+    assert!(Client::try_connect_tls(&endpoint.address().into(), &tls).is_err());
+    let received = &endpoint.received()[0];
+    for header in [0, 32, 64] {
+        assert_eq!(received[header], 22, "a record of the handshake");
+        assert_eq!(received[header + 3..header + 5], [0, 27], "with its header");
+    }
+}
