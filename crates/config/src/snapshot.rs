@@ -25,7 +25,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Referred to by index from `routes`.
     pub pools: Vec<Pool>,
-    /// Referred to by index from each listener's `route::Table`.
+    /// Referred to by index from each listener: first those of the file, then one for each thing
+    /// that is relayed. Names are unique.
     pub routes: Vec<Route>,
 }
 
@@ -70,7 +71,8 @@ pub struct Listener {
     /// The routes of this listener; values are indices into [`Snapshot::routes`].
     pub routes: route::Table,
     /// Where connections and flows go that are no HTTP: an index into [`Snapshot::routes`].
-    /// Always there for UDP; for TCP unless all that comes is to match `passthrough`.
+    /// Always there for UDP. Without it a connection is refused that is not HTTP, and that
+    /// `passthrough` does not take.
     pub relay: Option<usize>,
     /// TLS connections that are passed on as they are, by the names that clients ask for; values
     /// are indices into [`Snapshot::routes`].

@@ -55,12 +55,13 @@ Example:
 #[command(after_help = "\
 Example:
   pointsman run --listen :8080 --to 127.0.0.1:3001 --to 127.0.0.1:3002
+  pointsman run --listen tcp://:5432 --to 10.0.0.21:5432 --to 10.0.0.22:5432
   pointsman run --config /etc/pointsman/pointsman.toml --events json")]
 pub(crate) struct RunArguments {
     /// A config file, or a folder of them [default: pointsman.toml]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "to"])]
     pub(crate) config: Option<PathBuf>,
-    /// Without a config file: listen here; may be repeated
+    /// Without a config file: listen here; tcp://ADDRESS and udp://ADDRESS relay; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<String>,
     /// Without a config file: an endpoint; may be repeated

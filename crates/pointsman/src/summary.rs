@@ -8,7 +8,8 @@ use balance::{
     PolicySettings, PoolSettings, SlowStartSettings, StickyBy, StickySettings,
 };
 use config::{
-    Certificates, Listener, Pool, ProxyVersion, Route, Snapshot, TlsPolicy, UpstreamProtocol,
+    Certificates, Listener, ListenerProtocol, Pool, ProxyVersion, Route, Snapshot, TlsPolicy,
+    UpstreamProtocol,
 };
 
 /// A line for each thing that would be served. Endpoints are indented, and so is what is set for
@@ -75,11 +76,27 @@ fn joined(facts: Vec<String>) -> String {
 
 fn listener_facts(listener: &Listener) -> Vec<String> {
     let mut facts: Vec<String> = Vec::new();
+    match &listener.protocol {
+        ListenerProtocol::Http => {}
+        ListenerProtocol::Tcp => facts.push("TCP".into()),
+        ListenerProtocol::Detect { patience } => {
+            facts.push(format!("what is spoken is detected within {patience:?}"));
+        }
+        ListenerProtocol::Udp(udp) => {
+            facts.push("UDP".into());
+            facts.extend(
+                udp.replies
+                    .map(|replies| format!("a flow ends with reply {replies}")),
+            );
+            facts.push(format!("at most {} flows", udp.flows_max));
+        }
+    }
+    let has_requests = listener.protocol.has_requests();
     match (&listener.tls, listener.http2) {
         (None, false) => {}
         (None, true) => facts.push("HTTP/2 without TLS".into()),
-        (Some(_), true) => facts.push("TLS".into()),
-        (Some(_), false) => facts.push("TLS, HTTP/1.1 alone".into()),
+        (Some(_), false) if has_requests => facts.push("TLS, HTTP/1.1 alone".into()),
+        (Some(_), _) => facts.push("TLS".into()),
     }
     if let Some(tls) = &listener.tls {
         if let Certificates::SelfSigned = tls.certificates {
@@ -256,7 +273,7 @@ fn endpoint_facts(endpoint: &EndpointSettings) -> Vec<String> {
     }
     facts.extend(endpoint.zone.as_ref().map(|zone| format!("zone {zone}")));
     let max = endpoint.max_requests;
-    facts.extend(max.map(|max| format!("at most {max} requests")));
+    facts.extend(max.map(|max| format!("at most {max} at once")));
     facts
 }
 
@@ -365,6 +382,56 @@ pool app, {policy}, checked every 2s by GET /healthz
     }
 
     #[test]
+    fn the_summary_says_what_is_relayed() {
+        let text = summary_of(
+            r#"
+            [listeners.any]
+            bind = ":443"
+            protocol = "detect"
+            tls = "self-signed"
+            pool = "database"
+            [listeners.database]
+            bind = ":5432"
+            protocol = "tcp"
+            tls = "self-signed"
+            pool = "database"
+            passthrough = [{ sni = "db.example", pool = "database" }]
+            [listeners.names]
+            bind = ":53"
+            protocol = "udp"
+            pool = "names"
+            udp = { replies = 1 }
+            [pools.app]
+            endpoints = ["127.0.0.1:3001"]
+            [pools.database]
+            endpoints = ["127.0.0.1:3002"]
+            policy = { maglev = { key = "client" } }
+            [pools.names]
+            endpoints = [{ address = "127.0.0.1:3003", max_connections = 100 }]"#,
+        );
+        let policy = balance::DEFAULT_POLICY;
+        let expected = format!(
+            "\
+listener any on 0.0.0.0:443, what is spoken is detected within 1s, TLS, a certificate that is made up
+listener database on 0.0.0.0:5432, TCP, TLS, a certificate that is made up
+listener names on 0.0.0.0:53, UDP, a flow ends with reply 1, at most 65536 flows
+route default to pool app
+route any to pool database
+route database to pool database
+route database/db.example to pool database
+route names to pool names
+pool app, {policy}, checked every 2s by TCP connect
+  endpoint 127.0.0.1:3001
+pool database, maglev by client address and port, checked every 2s by TCP connect
+  endpoint 127.0.0.1:3002
+pool names, {policy}, checked every 2s by UDP datagram
+  endpoint 127.0.0.1:3003, at most 100 at once
+"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
     fn the_summary_says_what_is_not_as_by_default() {
         let text = summary_of(
             r#"
@@ -412,7 +479,7 @@ no passive checks, slow start of 30s, load reports ignored, \
 adaptive limits of 1 to 1000 requests an endpoint, at most 100 connections, at most 200 requests, \
 health ignored below 50%
   endpoint 127.0.0.1:3001, zone eu-1a
-  endpoint 127.0.0.1:3002, weight 2, tier 1, at most 100 requests
+  endpoint 127.0.0.1:3002, weight 2, tier 1, at most 100 at once
 pool learned, first, not checked
   zone eu-1a, sessions by cookie owner that an endpoint sets, agent asked every 2s by GET /load, \
 no slow start, refuses when all are down

@@ -42,6 +42,9 @@ impl Compiler<'_> {
             of_pool[lead.pool].push(lead);
         }
         for ((named, leads), has_requests) in pools.iter_mut().zip(of_pool).zip(has_requests) {
+            if let Some(lead) = leads.first() {
+                self.check_takes_bytes(named, &lead.place);
+            }
             if let Some(udp) = leads.iter().find(|lead| lead.is_udp) {
                 self.check_takes_datagrams(named, &udp.place);
             }
@@ -66,20 +69,28 @@ impl Compiler<'_> {
     }
 
     /// `lead` is where the pool is named.
+    fn check_takes_bytes(&mut self, named: &NamedPool, lead: &Place) {
+        if let (Some(place), UpstreamProtocol::H2 | UpstreamProtocol::Auto) =
+            (&named.keys.protocol, named.pool.protocol)
+        {
+            self.problems
+                .error(place.clone(), "what is relayed is never turned into HTTP/2")
+                .also(lead.clone(), "it goes to this pool")
+                .help("leave `protocol` out, or give what is relayed a pool of its own");
+        }
+    }
+
     fn check_takes_datagrams(&mut self, named: &NamedPool, lead: &Place) {
         let NamedPool { pool, keys, .. } = named;
         let is_unix = |address: &Address| matches!(address, Address::Unix(_));
         let unix = pool.endpoints.iter().find(|end| is_unix(&end.address));
-        let is_h1 = pool.protocol == UpstreamProtocol::H1;
         let is_v1 = pool.proxy_protocol == Some(ProxyVersion::V1);
         let tls = pool.tls.as_ref().and(keys.tls.as_ref());
-        let own_pool = "a pool of its own takes the datagrams";
         for (place, message, help) in [
-            (tls, "datagrams are not sent by TLS".to_owned(), own_pool),
             (
-                keys.protocol.as_ref().filter(|_| !is_h1),
-                "datagrams are not sent by HTTP/2".to_owned(),
-                own_pool,
+                tls,
+                "datagrams are not sent by TLS".to_owned(),
+                "leave `tls` out, or give the datagrams a pool of their own",
             ),
             (
                 unix.and(Some(&keys.endpoints)),

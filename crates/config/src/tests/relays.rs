@@ -1017,65 +1017,57 @@ pools.app.endpoints = ["10.0.0.1:80"]
 }
 
 #[test]
-fn datagrams_need_a_pool_that_takes_them() {
+fn what_is_relayed_needs_a_pool_that_takes_it() {
     assert_snapshot!(mistakes(r#"
 listeners.a = { bind = ":1", protocol = "udp", pool = "a" }
 listeners.b = { bind = ":2", protocol = "udp", pool = "b" }
 listeners.c = { bind = ":3", protocol = "udp", pool = "c" }
+listeners.d = { bind = ":4", protocol = "detect", pool = "d" }
 [pools.a]
 endpoints = ["10.0.0.1:80"]
 tls = "on"
 protocol = "auto"
 [pools.b]
 endpoints = ["10.0.0.1:80", "unix:/run/app.sock"]
-protocol = "h2"
 [pools.c]
 endpoints = ["10.0.0.1:80"]
 proxy_protocol = "v1"
+[pools.d]
+endpoints = ["10.0.0.1:80", "unix:/run/app.sock"]
+protocol = "h2"
 "#), @r##"
     error: datagrams are not sent by TLS
-     --> pointsman.toml:7:7
+     --> pointsman.toml:8:7
       |
     2 | listeners.a = { bind = ":1", protocol = "udp", pool = "a" }
       |                                                       --- datagrams go to this pool
     ...
-    7 | tls = "on"
+    8 | tls = "on"
       |       ^^^^
       |
-      = help: a pool of its own takes the datagrams
+      = help: leave `tls` out, or give the datagrams a pool of their own
 
-    error: datagrams are not sent by HTTP/2
-     --> pointsman.toml:8:12
+    error: what is relayed is never turned into HTTP/2
+     --> pointsman.toml:9:12
       |
     2 | listeners.a = { bind = ":1", protocol = "udp", pool = "a" }
-      |                                                       --- datagrams go to this pool
+      |                                                       --- it goes to this pool
     ...
-    8 | protocol = "auto"
+    9 | protocol = "auto"
       |            ^^^^^^
       |
-      = help: a pool of its own takes the datagrams
+      = help: leave `protocol` out, or give what is relayed a pool of its own
 
     error: endpoint `unix:/run/app.sock` takes no datagrams
-      --> pointsman.toml:10:13
+      --> pointsman.toml:11:13
        |
      3 | listeners.b = { bind = ":2", protocol = "udp", pool = "b" }
        |                                                       --- datagrams go to this pool
     ...
-    10 | endpoints = ["10.0.0.1:80", "unix:/run/app.sock"]
+    11 | endpoints = ["10.0.0.1:80", "unix:/run/app.sock"]
        |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: a Unix socket is one of connections; write an address and a port
-
-    error: datagrams are not sent by HTTP/2
-      --> pointsman.toml:11:12
-       |
-     3 | listeners.b = { bind = ":2", protocol = "udp", pool = "b" }
-       |                                                       --- datagrams go to this pool
-    ...
-    11 | protocol = "h2"
-       |            ^^^^
-       |
-       = help: a pool of its own takes the datagrams
 
     error: the PROXY header of datagrams has version 2
       --> pointsman.toml:14:18
@@ -1087,6 +1079,17 @@ proxy_protocol = "v1"
        |                  ^^^^
        |
        = help: write proxy_protocol = "v2"
+
+    error: what is relayed is never turned into HTTP/2
+      --> pointsman.toml:17:12
+       |
+     5 | listeners.d = { bind = ":4", protocol = "detect", pool = "d" }
+       |                                                          --- it goes to this pool
+    ...
+    17 | protocol = "h2"
+       |            ^^^^
+       |
+       = help: leave `protocol` out, or give what is relayed a pool of its own
     "##);
     let pool = udp_pool("tls = 'off'\nprotocol = 'h1'\nproxy_protocol = 'v2'");
     assert!(pool.tls.is_none() && pool.proxy_protocol.is_some());

@@ -158,7 +158,7 @@ fn check(result: Result<Loaded, Problems>) {
             ListenerProtocol::Udp(_) => {
                 let relay = listener.relay.expect("datagrams go somewhere");
                 let pool = &snapshot.pools[snapshot.routes[relay].pool];
-                assert!(pool.tls.is_none() && pool.protocol == UpstreamProtocol::H1);
+                assert!(pool.tls.is_none());
                 assert_ne!(pool.proxy_protocol, Some(ProxyVersion::V1));
                 assert!(listener.tls.is_none() && listener.passthrough.is_empty());
                 let endpoints = pool.endpoints.iter().map(|endpoint| &endpoint.address);
@@ -176,6 +176,14 @@ fn check(result: Result<Loaded, Problems>) {
         assert!(!names.is_empty());
         assert_eq!(names.len(), pool.endpoints.len());
         assert!(pool.proxy_protocol.is_none() || pool.protocol == UpstreamProtocol::H1);
+    }
+    for relay in snapshot
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.relay)
+    {
+        let pool = &snapshot.pools[snapshot.routes[relay].pool];
+        assert_eq!(pool.protocol, UpstreamProtocol::H1);
     }
     let names: HashSet<_> = snapshot.routes.iter().map(|route| &route.name).collect();
     assert_eq!(names.len(), snapshot.routes.len());
