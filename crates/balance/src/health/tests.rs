@@ -346,6 +346,13 @@ fn each_ejection_in_a_row_lasts_twice_as_long_up_to_a_minute() {
     assert_eq!(patient.rest(), Some(SECOND), "a quiet minute forgets");
 }
 
+fn udp(expect: Option<&[u8]>) -> CheckKind {
+    CheckKind::Udp {
+        send: [].into(),
+        expect: expect.map(Into::into),
+    }
+}
+
 #[test]
 fn a_probe_ends_an_ejection_only_if_it_does_what_failed() {
     for (kind, connect_only, ends) in [
@@ -353,6 +360,10 @@ fn a_probe_ends_an_ejection_only_if_it_does_what_failed() {
         (CheckKind::Tcp, false, false), // A frozen process still accepts connections.
         (http(), true, true),
         (http(), false, true),
+        (udp(None), true, true),
+        (udp(None), false, false), // And it does not refuse datagrams.
+        (udp(Some(b"pong")), false, true),
+        (CheckKind::Postgres, false, true),
     ] {
         let mut patient = Patient::up(kind);
         patient.eject(connect_only);

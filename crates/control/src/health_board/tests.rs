@@ -175,6 +175,39 @@ impl std::io::Write for Told {
     }
 }
 
+#[test]
+fn pools_share_probes_if_the_way_to_the_endpoint_is_the_same() {
+    let dns = CheckKind::Dns { name: None };
+    // By datagrams nothing comes first, so it is the same for both pools.
+    for (kind, targets) in [(CheckKind::Redis, 2), (dns, 1)] {
+        let pool = |name: &str| {
+            let mut settings = PoolSettings::new(name);
+            settings.check.kind = kind.clone();
+            let endpoint = EndpointSettings {
+                name: "a".into(),
+                address: Address::Tcp(([127, 0, 0, 1], 53).into()),
+                host: None,
+                weight: 1,
+                max_requests: None,
+                tier: 0,
+                zone: None,
+            };
+            Arc::new(Pool::new(settings, vec![endpoint], 1, Instant::now()))
+        };
+        let behind_a_header = Transport {
+            preface: (*b"PROXY UNKNOWN\r\n").into(),
+            ..Transport::default()
+        };
+        let board = HealthBoard::new(
+            &[pool("plain"), pool("announced")],
+            &[Transport::default(), behind_a_header],
+            Registry::new(Shape::default()),
+            Events::new(EventFormat::Text, Told::default()),
+        );
+        assert_eq!(board.targets().len(), targets, "{kind:?}");
+    }
+}
+
 const REFUSED: Evidence = Evidence::ProbeFailed(ProbeFailure::Refused);
 
 #[test]

@@ -6,5 +6,6 @@ mod exposition;
 mod health;
 mod load_probe;
 mod many;
+mod servers;
 mod setup;
 mod transport;
