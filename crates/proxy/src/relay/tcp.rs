@@ -54,7 +54,8 @@ enum End {
 /// Relays the connection of `client`, who asked for `sni`, on `route`. `None`: there is no route
 /// for it.
 ///
-/// No `async fn`, whose arguments would lie in memory beside what they become.
+/// No `async fn`: its arguments would lie in memory beside what they become, for as long as the
+/// connection is there.
 pub(crate) fn serve(
     worker: &Worker,
     client: Client,
@@ -66,18 +67,21 @@ pub(crate) fn serve(
         sni,
         datagrams: None,
     };
-    let relay = Relay {
+    let mut relay = Relay {
         worker,
         record: Record::begin_relay(worker, &client.peer, relayed, route),
         client,
         up: Way::default(),
         down: Way::default(),
     };
-    relay.run(route)
+    async move {
+        relay.run(route).await;
+        relay.finish();
+    }
 }
 
 impl Relay<'_> {
-    async fn run(mut self, route: Option<usize>) {
+    async fn run(&mut self, route: Option<usize>) {
         let worker = self.worker;
         let served = match route {
             Some(route) => self.serve(&worker.plan.snapshot.routes[route]).await,
@@ -93,11 +97,14 @@ impl Relay<'_> {
                 self.record.ended_by = Some(EndedBy::Client);
             }
         }
+    }
+
+    fn finish(self) {
         let received = self.client.bytes_received + self.up.bytes_read();
         let bytes = (received, self.down.bytes_written());
         let (peer, request) = (&self.client.peer, RequestHead::default());
         self.record
-            .finish(worker, peer, &request, bytes, Instant::now());
+            .finish(self.worker, peer, &request, bytes, Instant::now());
     }
 
     async fn serve(&mut self, route: &Route) -> Result<(), Stop> {
