@@ -26,7 +26,7 @@ pub struct Snapshot {
     /// Referred to by index from `routes`.
     pub pools: Vec<Pool>,
     /// Referred to by index from each listener: first those of the file, then one for each thing
-    /// that is relayed. Names are unique.
+    /// that is relayed.
     pub routes: Vec<Route>,
 }
 

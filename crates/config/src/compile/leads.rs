@@ -5,22 +5,48 @@ use ::balance::{Address, Check, CheckKind};
 use super::Compiler;
 use super::pool::NamedPool;
 use super::relay::Lead;
-use crate::spanned::Place;
+use crate::raw::{KeyWord, RawHashKey, RawPolicy, RawPool};
+use crate::spanned::{Place, StringOr, WordOr};
 use crate::{ProxyVersion, Route, UpstreamProtocol};
 
 /// Where keys of a pool stand that only some of what goes there knows.
-#[derive(Default)]
 pub(super) struct Keys {
     /// `check`, and whether it says what is asked.
     pub(super) check: Option<Place>,
-    pub(super) has_check_kind: bool,
-    pub(super) tls: Option<Place>,
-    pub(super) protocol: Option<Place>,
-    pub(super) proxy_protocol: Option<Place>,
-    pub(super) endpoints: Place,
-    pub(super) max_connections: Option<Place>,
+    has_check_kind: bool,
+    tls: Option<Place>,
+    protocol: Option<Place>,
+    proxy_protocol: Option<Place>,
+    endpoints: Place,
+    max_connections: Option<Place>,
     /// What only a request has: in `policy` and in `sticky`.
-    pub(super) of_requests: Vec<Place>,
+    of_requests: Vec<Place>,
+}
+
+impl Keys {
+    pub(super) fn of(raw: &RawPool) -> Self {
+        let has_check_kind = raw.check.as_ref().is_some_and(|check| match &check.value {
+            StringOr::String(_) => true,
+            StringOr::Table(check) => !check.kinds().is_empty(),
+        });
+        let mut endpoints = raw.endpoints.value.iter();
+        Self {
+            check: raw.check.as_ref().map(|check| check.place.clone()),
+            has_check_kind,
+            tls: raw.tls.as_ref().map(|tls| tls.place.clone()),
+            protocol: raw.protocol.as_ref().map(|protocol| protocol.place.clone()),
+            proxy_protocol: raw
+                .proxy_protocol
+                .as_ref()
+                .map(|header| header.place.clone()),
+            endpoints: raw.endpoints.place.clone(),
+            max_connections: endpoints.find_map(|endpoint| match &endpoint.value {
+                StringOr::Table(endpoint) => Some(endpoint.max_connections.as_ref()?.place.clone()),
+                StringOr::String(_) => None,
+            }),
+            of_requests: keys_of_requests(raw),
+        }
+    }
 }
 
 impl Compiler<'_> {
@@ -190,4 +216,28 @@ impl Compiler<'_> {
                 .help("add protocol = \"h2\"");
         }
     }
+}
+
+/// Where keys stand that only a request has.
+fn keys_of_requests(raw: &RawPool) -> Vec<Place> {
+    let key = |key: &RawHashKey| match key.value {
+        WordOr::Word(KeyWord::ClientIp | KeyWord::Client) => None,
+        WordOr::Word(KeyWord::Path) | WordOr::Table(_) => Some(key.place.clone()),
+    };
+    let hashed = raw.policy.as_ref().and_then(|policy| match &policy.value {
+        WordOr::Table(RawPolicy {
+            maglev, rendezvous, ..
+        }) => {
+            let settings = maglev.as_ref().or(rendezvous.as_ref())?;
+            key(settings.value.key.as_ref()?)
+        }
+        WordOr::Word(_) => None,
+    });
+    let sticky = raw.sticky.as_ref().and_then(|sticky| {
+        let sticky = &sticky.value;
+        let cookie = sticky.cookie.as_ref().map(|cookie| cookie.place.clone());
+        let learn = sticky.learn.as_ref().map(|learn| learn.place.clone());
+        cookie.or(learn).or_else(|| key(sticky.key.as_ref()?))
+    });
+    hashed.into_iter().chain(sticky).collect()
 }

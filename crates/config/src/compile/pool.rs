@@ -8,11 +8,8 @@ use ::balance::{Address, EndpointSettings, HedgeSettings, PoolSettings, RetrySet
 
 use super::leads::Keys;
 use super::{Compiler, address, resilience};
-use crate::raw::{
-    Fail, KeyWord, RawEndpoint, RawHashKey, RawPolicy, RawPool, RawPoolTimeouts, UpstreamWord,
-    VersionWord,
-};
-use crate::spanned::{At, Place, StringOr, WordOr};
+use crate::raw::{Fail, RawEndpoint, RawPool, RawPoolTimeouts, UpstreamWord, VersionWord};
+use crate::spanned::{At, Place, StringOr};
 use crate::{Pool, PoolTls, ProxyVersion, RouteTimeouts, UpstreamProtocol, units};
 
 /// How long an unused connection to an endpoint is kept: less than the 60 s and more after which
@@ -49,7 +46,7 @@ impl Compiler<'_> {
         self.check_name("a pool", &name);
         let ports = ports(&raw);
         let cookie = cookie(&raw);
-        let keys = keys(&raw);
+        let keys = Keys::of(&raw);
         let settings = PoolSettings {
             name: name.value.into(),
             policy: self.policy(raw.policy),
@@ -295,55 +292,6 @@ impl Compiler<'_> {
         };
         (self.duration(raw.idle, KEEP_ALIVE_IDLE), timeouts)
     }
-}
-
-/// Where the keys stand that only some of what goes to a pool knows.
-fn keys(raw: &RawPool) -> Keys {
-    let has_check_kind = raw.check.as_ref().is_some_and(|check| match &check.value {
-        StringOr::String(_) => true,
-        StringOr::Table(check) => !check.kinds().is_empty(),
-    });
-    let mut endpoints = raw.endpoints.value.iter();
-    Keys {
-        check: raw.check.as_ref().map(|check| check.place.clone()),
-        has_check_kind,
-        tls: raw.tls.as_ref().map(|tls| tls.place.clone()),
-        protocol: raw.protocol.as_ref().map(|protocol| protocol.place.clone()),
-        proxy_protocol: raw
-            .proxy_protocol
-            .as_ref()
-            .map(|header| header.place.clone()),
-        endpoints: raw.endpoints.place.clone(),
-        max_connections: endpoints.find_map(|endpoint| match &endpoint.value {
-            StringOr::Table(endpoint) => Some(endpoint.max_connections.as_ref()?.place.clone()),
-            StringOr::String(_) => None,
-        }),
-        of_requests: keys_of_requests(raw),
-    }
-}
-
-/// Where keys stand that only a request has.
-fn keys_of_requests(raw: &RawPool) -> Vec<Place> {
-    let key = |key: &RawHashKey| match key.value {
-        WordOr::Word(KeyWord::ClientIp | KeyWord::Client) => None,
-        WordOr::Word(KeyWord::Path) | WordOr::Table(_) => Some(key.place.clone()),
-    };
-    let hashed = raw.policy.as_ref().and_then(|policy| match &policy.value {
-        WordOr::Table(RawPolicy {
-            maglev, rendezvous, ..
-        }) => {
-            let settings = maglev.as_ref().or(rendezvous.as_ref())?;
-            key(settings.value.key.as_ref()?)
-        }
-        WordOr::Word(_) => None,
-    });
-    let sticky = raw.sticky.as_ref().and_then(|sticky| {
-        let sticky = &sticky.value;
-        let cookie = sticky.cookie.as_ref().map(|cookie| cookie.place.clone());
-        let learn = sticky.learn.as_ref().map(|learn| learn.place.clone());
-        cookie.or(learn).or_else(|| key(sticky.key.as_ref()?))
-    });
-    hashed.into_iter().chain(sticky).collect()
 }
 
 /// Where the name of the sticky cookie stands.

@@ -8,12 +8,12 @@ use crate::raw::{Protocol, RawListener, RawUdp};
 use crate::spanned::{At, Place, WordOr};
 use crate::{ListenerProtocol, UdpSettings};
 
-/// How long a silent client may yet speak first: longer than the first bytes of a slow network
-/// take, and as much as a client of a server that speaks first waits in vain.
+/// How long a silent client may yet speak first: long enough for the first bytes of one far away,
+/// short enough for one that waits for the server.
 const DETECT: Duration = Duration::from_secs(1);
 
-/// Each flow has a port of ours, of which one address has no more.
-const FLOWS_MAX: NonZeroU32 = NonZeroU32::new(65_536).expect("not zero");
+/// Flows at once: each has a port of ours, of which one address has no more.
+const FLOWS: NonZeroU32 = NonZeroU32::new(65_536).expect("not zero");
 
 /// A key that does not go with the protocol, and what it is for.
 type Misplaced = (&'static str, Option<Place>, &'static str);
@@ -67,8 +67,7 @@ fn udp(raw: Option<At<RawUdp>>) -> UdpSettings {
     let flows = raw.as_ref().and_then(|raw| raw.flows);
     UdpSettings {
         replies: raw.and_then(|raw| raw.replies),
-        flows_max: NonZeroUsize::try_from(flows.unwrap_or(FLOWS_MAX))
-            .expect("32 bits fit an address"),
+        flows_max: NonZeroUsize::try_from(flows.unwrap_or(FLOWS)).expect("32 bits fit an address"),
     }
 }
 
