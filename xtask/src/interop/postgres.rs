@@ -66,7 +66,7 @@ pub(super) fn psql_is_notified_by_another_psql(lab: &Lab) -> Result<()> {
     thread::scope(|scope| {
         // psql looks for notifications after each command.
         let wait = "SELECT pg_sleep(0.1)";
-        let commands = [&["LISTEN news"][..], &[wait; 50]].concat();
+        let commands = [&["LISTEN news"][..], &[wait; 30]].concat();
         let listener = scope.spawn(move || psql(lab, address, &commands));
         let listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.1)'";
         let is_listening =
