@@ -52,6 +52,12 @@ impl Setup {
         self
     }
 
+    /// Adds an endpoint that is a table, with these keys.
+    pub(crate) fn and_to_table(mut self, keys: &str) -> Self {
+        self.endpoints.push(format!("{{ {keys} }}"));
+        self
+    }
+
     /// A pool of endpoints that are tables: `with` holds their keys but the address.
     pub(crate) fn to_tables(endpoints: &[(&Endpoint, &str)]) -> Self {
         let endpoints = endpoints

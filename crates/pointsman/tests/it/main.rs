@@ -34,6 +34,7 @@ mod sockets;
 mod sticky;
 mod tls;
 mod trials;
+mod udp;
 mod upgrades;
 mod versions;
 mod websocket;
