@@ -118,7 +118,7 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, address: Opt
     );
     client.bytes_received = buffer.filled().len() as u64;
     client.buffer = buffer;
-    let may_know = listener.http2 && peer.tls.is_none();
+    let may_know = (listener.http2 || detects) && peer.tls.is_none();
     if may_know && wait_for_preface(&open, &mut client).await {
         let (channel, buffer, _) = client.into_parts();
         if let Channel::Connection(stream) = channel {
@@ -260,7 +260,8 @@ async fn begin_tls(
 /// True if the client speaks HTTP/2 without having been asked: its first bytes say so (RFC 9113
 /// §3.3). Waits until they do or do not.
 async fn wait_for_preface(open: &OpenConnection, client: &mut Client) -> bool {
-    while wait_for_bytes(open, client).await {
+    loop {
+        // Some may have come with what was before.
         let arrived = client.buffer.filled();
         let length = arrived.len().min(h2::PREFACE.len());
         if arrived[..length] != h2::PREFACE[..length] {
@@ -269,8 +270,10 @@ async fn wait_for_preface(open: &OpenConnection, client: &mut Client) -> bool {
         if length == h2::PREFACE.len() {
             return true;
         }
+        if !wait_for_bytes(open, client).await {
+            return false;
+        }
     }
-    false
 }
 
 /// Reads on. False if there is nothing more to come.

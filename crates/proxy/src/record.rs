@@ -281,7 +281,7 @@ impl Record {
     /// made is all that is to be learnt. Its endpoint is the one that answers.
     pub(crate) fn relaying(&mut self, attempt: &Attempt) {
         let now = self.connected(attempt);
-        self.answer = Some(attempt.number);
+        self.sending(attempt);
         attempt.lease.learn(&Answer {
             class: self.route.unwrap_or_default(),
             latency: self.age(attempt, now),
@@ -290,12 +290,13 @@ impl Record {
         });
     }
 
-    /// Datagrams go to the endpoint of this attempt. Whether it is there will show.
+    /// What is relayed goes to the endpoint of this attempt.
     pub(crate) fn sending(&mut self, attempt: &Attempt) {
         self.answer = Some(attempt.number);
     }
 
-    /// The endpoint has sent its first datagram.
+    /// The endpoint has said something for the first time. That it did says how fast it is, where
+    /// no connection had said that before.
     pub(crate) fn first_reply(&mut self, attempt: &Attempt, now: Instant) {
         self.first_byte = Some(now - self.began);
         let latency = self.age(attempt, now);

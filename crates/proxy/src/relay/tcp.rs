@@ -117,7 +117,7 @@ impl Relay<'_> {
             let (mut stream, mut buffer, _place) = upstream.into_connection();
             self.record.phase = Phase::Tunnel;
             let end = self
-                .pass(&mut stream, &mut buffer, route.timeouts.tunnel)
+                .pass(&attempt, &mut stream, &mut buffer, route.timeouts.tunnel)
                 .await;
             let has_moved = self.up.bytes_written() + self.down.bytes_read() > 0;
             let now = Instant::now();
@@ -225,10 +225,21 @@ impl Relay<'_> {
 
     /// Passes bytes both ways between the client and `endpoint`, from which `buffer` has what has
     /// arrived.
-    async fn pass(&mut self, endpoint: &mut Stream, buffer: &mut Buffer, idle: Duration) -> End {
+    async fn pass(
+        &mut self,
+        attempt: &Attempt,
+        endpoint: &mut Stream,
+        buffer: &mut Buffer,
+        idle: Duration,
+    ) -> End {
         let Self {
-            client, up, down, ..
+            client,
+            record,
+            up,
+            down,
+            ..
         } = self;
+        let mut has_answered = false;
         client.allow(idle);
         let mut end = End::InOrder;
         poll_fn(|cx| {
@@ -248,6 +259,10 @@ impl Relay<'_> {
                 Ok(()) => {}
                 Err(Broken::Source) => return Poll::Ready(End::ByEndpoint),
                 Err(Broken::Sink) => return Poll::Ready(End::ByClient),
+            }
+            if !has_answered && down.bytes_read() > 0 {
+                has_answered = true;
+                record.first_reply(attempt, Instant::now());
             }
             if up.is_over() && down.is_over() {
                 return Poll::Ready(end);
