@@ -236,7 +236,9 @@ mod tests {
 
     #[test]
     fn bytes_pass_unchanged_between_sockets_of_any_kind() {
-        let bytes: Vec<u8> = (0..5_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..5_000_000_u32)
+            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .collect();
         run(async {
             for (is_unix, is_unix_to) in [(false, false), (false, true), (true, false)] {
                 let (near, source) = if is_unix { unix() } else { tcp().await };
