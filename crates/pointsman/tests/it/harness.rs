@@ -8,7 +8,7 @@ use observe::{EventFormat, Events};
 use pointsman::{Options, Server, check_tls};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{Client, Endpoint, Peer, Response, get, poll_until};
+use testkit::{Client, Endpoint, Peer, Response, Step, get, poll_until};
 
 /// Long enough for anything that should happen, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -348,4 +348,14 @@ fn no_names(name: &str) -> std::io::Result<Vec<SocketAddr>> {
 /// An endpoint that answers 200 with `name`.
 pub(crate) fn named(name: &'static str) -> Endpoint {
     Endpoint::start(move |_| testkit::Reply::ok(name))
+}
+
+/// An endpoint without HTTP that sends back every byte.
+pub(crate) fn echo() -> Endpoint {
+    Endpoint::raw(|_| vec![Step::Tunnel])
+}
+
+/// An endpoint without HTTP that says `name` first and then sends back every byte.
+pub(crate) fn greeting(name: &'static str) -> Endpoint {
+    Endpoint::raw(move |_| vec![Step::Send(name.into()), Step::Tunnel])
 }
