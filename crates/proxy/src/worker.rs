@@ -89,6 +89,8 @@ pub(crate) struct Worker {
     /// Recycled timers of exchanges on streams: making one costs more than moving it.
     deadlines: RefCell<Vec<Deadline>>,
     is_draining: Cell<bool>,
+    /// The drain has taken as long as it may.
+    is_over: Cell<bool>,
     /// Wakes the task of every open connection, so that idle ones see a drain.
     connections: RefCell<Vec<Option<Waker>>>,
     free_places: RefCell<Vec<usize>>,
@@ -147,6 +149,7 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
         scratches: RefCell::default(),
         deadlines: RefCell::default(),
         is_draining: Cell::new(false),
+        is_over: Cell::new(false),
         connections: RefCell::default(),
         free_places: RefCell::default(),
         plan,
@@ -331,15 +334,29 @@ impl Worker {
                 // A panic of an acceptor was told when it happened.
                 let _ = acceptor.await;
             }
-            for waker in self.connections.borrow().iter().flatten() {
-                waker.wake_by_ref();
-            }
+            self.wake_connections();
             while self.connections.borrow().len() > self.free_places.borrow().len() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
         // Whoever is left then is cut off: that is what the deadline is for.
-        let _ = timeout_at(until.into(), are_gone).await;
+        if timeout_at(until.into(), are_gone).await.is_err() {
+            self.is_over.set(true);
+            self.wake_connections();
+            // Behind all that were woken.
+            yield_now().await;
+        }
+    }
+
+    fn wake_connections(&self) {
+        for waker in self.connections.borrow().iter().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// True once connections that are relayed should end whatever they are about.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// True once connections should end after the exchange in hand.

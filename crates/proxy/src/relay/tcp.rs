@@ -49,6 +49,8 @@ enum End {
     ByEndpoint,
     /// Nothing has moved for too long.
     Idle,
+    /// We have no more time.
+    Drained,
 }
 
 /// Relays the connection of `client`, who asked for `sni`, on `route`. `None`: there is no route
@@ -148,6 +150,11 @@ impl Relay<'_> {
                     Some(EndedBy::Endpoint)
                 }
                 End::Idle => Some(EndedBy::Us),
+                End::Drained => {
+                    stream.abort_on_drop();
+                    self.abort();
+                    Some(EndedBy::Us)
+                }
             };
             return Ok(());
         }
@@ -233,6 +240,7 @@ impl Relay<'_> {
         idle: Duration,
     ) -> End {
         let Self {
+            worker,
             client,
             record,
             up,
@@ -269,6 +277,9 @@ impl Relay<'_> {
             }
             if moved(up, down) > before {
                 client.allow(idle);
+            }
+            if worker.is_over() {
+                return Poll::Ready(End::Drained);
             }
             client.poll_timeout(cx).map(|()| End::Idle)
         })
