@@ -25,6 +25,7 @@ use load::Load;
 /// `datagrams`, with everything else on standard input.
 pub(crate) fn run() -> Result<()> {
     let mut traffic = Traffic::new()?;
+    traffic.poller.add(stdin(), INPUT, Interest::Read)?;
     say(&traffic.echoes.addresses()?)?;
     traffic.serve_until_input()?;
     let plan: Plan = hear_plan()?;
@@ -45,7 +46,6 @@ struct Traffic {
 impl Traffic {
     fn new() -> Result<Self> {
         let poller = Poller::new()?;
-        poller.add(stdin(), INPUT, Interest::Read)?;
         Ok(Self {
             echoes: Echoes::bind(&poller)?,
             poller,
@@ -151,3 +151,56 @@ const WARM_UP_CLIENTS: usize = 16;
 const SETTLE: Duration = Duration::from_millis(1500);
 const HOLD_PATIENCE: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+    use super::{Pace, Plan, Traffic};
+
+    fn plan(target: SocketAddr, pace: Pace) -> Plan {
+        Plan {
+            target,
+            is_secure: false,
+            path: String::new(),
+            answer_bytes: 64,
+            body_bytes: 0,
+            connections: 10,
+            pace,
+            warm_seconds: 0.0,
+            seconds: 1.0,
+            watch: Vec::new(),
+            cpu: 0,
+        }
+    }
+
+    #[test]
+    fn datagrams_that_come_back_are_counted() {
+        let mut traffic = Traffic::new().unwrap();
+        let target = traffic.echoes.addresses().unwrap()[0];
+        let outcome = traffic.press(&plan(target, Pace::Closed)).unwrap();
+        assert_eq!(outcome.first_wrong, None);
+        assert!(outcome.requests > 100, "{}", outcome.requests);
+        assert!(outcome.endpoint_requests[0] >= outcome.requests);
+        assert_eq!(outcome.endpoint_requests[1], 0);
+    }
+
+    #[test]
+    fn a_held_client_sends_one_datagram() {
+        let mut traffic = Traffic::new().unwrap();
+        let target = traffic.echoes.addresses().unwrap()[1];
+        let load = traffic.ask_once(&plan(target, Pace::Idle)).unwrap();
+        assert_eq!(load.outcome().requests_in_all, 10);
+        assert_eq!(traffic.echoes.counts(), [0, 10]);
+    }
+
+    #[test]
+    fn datagrams_that_do_not_come_back_are_wrong() {
+        let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut traffic = Traffic::new().unwrap();
+        let target = silent.local_addr().unwrap();
+        let load = traffic.ask_once(&plan(target, Pace::Idle)).unwrap();
+        assert_eq!(load.outcome().wrong, 10);
+        assert_eq!(load.outcome().requests_in_all, 0);
+    }
+}
