@@ -11,11 +11,12 @@ use crate::listener::ip_socket;
 use crate::options::set;
 use crate::{ListenerOptions, Listening};
 
-/// Bytes that the kernel holds for a socket until its worker takes them, beside its own account
-/// of them, which for small datagrams is ten times as much. The usual 208 KiB are 250 small
-/// datagrams: what a busy listener receives in a millisecond. The kernel lowers it to its own
-/// limit (`net.core.rmem_max`).
-const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that the kernel holds for a socket, each way, by its own account, in which a small
+/// datagram is ten times as long. The usual 208 KiB are 250 small datagrams to receive, which is a
+/// millisecond of a busy listener; and to send they are what one client that does not answer ARP
+/// can keep occupied for seconds. The kernel lowers this to its limits (`net.core.rmem_max` and
+/// `wmem_max`).
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Binds `address` once for each of `workers`; the kernel spreads clients over the sockets by
 /// their addresses.
@@ -30,8 +31,8 @@ pub fn bind_udp(
     options: &ListenerOptions,
 ) -> io::Result<Listening> {
     let first = socket(address, options)?;
-    // Not shared until it is ours: `SO_REUSEPORT` would share a port with another process of the
-    // same user that set it too; even port 0 could be one that is taken.
+    // Not to be shared until it is ours: with `SO_REUSEPORT` we could share a port with another
+    // process of the same user that set it too, even one that the kernel has chosen.
     first.bind(&SockAddr::from(address))?;
     first.set_reuse_port(true)?;
     let bound = first
@@ -53,7 +54,8 @@ pub fn bind_udp(
 
 fn socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> {
     let socket = ip_socket(address, Type::DGRAM, options)?;
-    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    socket.set_send_buffer_size(BUFFER_BYTES)?;
     if address.ip().is_unspecified() {
         // Each datagram says which of our addresses it was sent to, as clients take answers from
         // no other.

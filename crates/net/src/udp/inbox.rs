@@ -20,8 +20,8 @@ const SPREAD: usize = 3 * 64;
 
 /// Memory for the datagrams of one system call, to be shared by all sockets of a worker.
 ///
-/// It is 2 MiB of addresses, and of memory as much as the longest datagrams have needed: 128 KiB
-/// if each fits into a page.
+/// It is 2 MiB of addresses, with memory behind those that datagrams have reached: 128 KiB while
+/// all of them are short.
 #[derive(Debug)]
 pub struct Inbox {
     memory: NonNull<Memory>,

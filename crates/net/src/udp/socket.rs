@@ -20,10 +20,10 @@ use crate::options::{bind_interface, set};
 /// One task may receive and one may send.
 #[derive(Debug)]
 pub struct UdpSocket {
-    /// Watched for datagrams and errors only: with room to send watched too, the kernel would
-    /// wake the worker for each datagram that has left.
+    /// Watched for datagrams and errors only. There nearly always is room to send, and once an
+    /// error has come with it the runtime would take it for granted (`Ready::WRITE_CLOSED`).
     socket: AsyncFd<OwnedFd>,
-    /// Watched for room to send, while there is none.
+    /// The same socket, watched for room to send while there is none.
     room: RefCell<Option<AsyncFd<OwnedFd>>>,
     is_ipv6: bool,
     local: Local,
@@ -72,7 +72,8 @@ impl UdpSocket {
         let options_of = SockRef::from(&socket);
         bind_interface(&options_of, options.interface.as_deref())?;
         set_gro(&options_of);
-        // An error makes the socket readable, as the runtime wakes nobody who reads otherwise.
+        // Lets an error be an event of the kind that wakes whoever reads (EPOLLPRI); the runtime
+        // lets others wait on.
         set(&options_of, libc::SOL_SOCKET, SO_SELECT_ERR_QUEUE, 1)?;
         if let Some(source) = options.source {
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
@@ -111,8 +112,9 @@ impl UdpSocket {
             let mut readiness = ready!(self.socket.poll_read_ready(cx))?;
             match inbox.receive(self.socket.get_ref().as_fd(), local) {
                 Ok(may_be_more) => {
-                    // Less than there was room for is all there was. What comes after the call is
-                    // a new event, so nothing is lost and no call is spent to be told so.
+                    // Less than there was room for is all there was, so no call is spent to be
+                    // told so. What comes later, an error of this call included, is a new event:
+                    // the runtime looks for those only after this task has returned.
                     if !may_be_more {
                         readiness.clear_ready();
                     }
