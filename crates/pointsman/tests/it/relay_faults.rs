@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Client, Clogged, End, Endpoint, Peer, Pki, Step, TlsClient, TlsServer, poll_until};
+use testkit::{
+    Client, Clogged, End, Endpoint, Gate, Peer, Pki, Step, TlsClient, TlsServer, poll_until,
+};
 
 use crate::harness::{SOON, Setup, echo, greeting};
 
@@ -216,6 +218,74 @@ fn an_endpoint_that_does_not_speak_tls_is_as_good_as_dead() {
     proxy.client().expect_close();
     let line = &proxy.log(1)[0];
     assert_eq!(line["failure"], "tls_protocol_error", "{line}");
+}
+
+#[test]
+fn an_endpoint_that_resets_a_connection_before_a_byte_has_passed_is_as_good_as_dead() {
+    let [first, second] = [Endpoint::raw(|_| vec![Step::Reset]), greeting("b")];
+    let proxy = relay(&[&first, &second]).start();
+    let mut client = proxy.client();
+    assert_eq!(client.read_bytes(1), b"b");
+    client.finish();
+    client.expect_goodbye();
+    let line = &proxy.log(1)[0];
+    assert_eq!(outcomes(line), ["reset", "ok"], "{line}");
+
+    let proxy = relay(&[&first]).pool("retry = \"off\"").start();
+    proxy.client().expect_reset();
+    let line = &proxy.log(1)[0];
+    assert_eq!(line["failure"], "connection_terminated", "{line}");
+    assert_eq!(line["ended_by"], "endpoint", "{line}");
+}
+
+/// What the client still says finds the endpoint gone before anything is read from there. Were the
+/// client told of an end in good order then, half an answer would look like a whole one.
+#[test]
+fn half_an_answer_ends_with_a_reset_while_the_client_has_more_to_say_too() {
+    let gate = Gate::new();
+    let endpoint = Endpoint::raw({
+        let gate = gate.clone();
+        move |_| {
+            let half = Step::Send(b"half an answer".into());
+            vec![half, Step::Wait(gate.clone()), Step::Reset]
+        }
+    });
+    let proxy = relay(&[&endpoint]).start();
+    let mut client = proxy.client();
+    assert_eq!(client.read_bytes(14), b"half an answer");
+    client.set_timeout(Duration::from_millis(300));
+    while client.try_send([b'x'; 65536]).is_ok() {}
+    client.set_timeout(SOON);
+    gate.open();
+    client.expect_reset();
+    let line = &proxy.log(1)[0];
+    assert_eq!(line["ended_by"], "endpoint", "{line}");
+}
+
+/// As a server does that refuses what is too long for it: the answer is whole.
+#[test]
+fn a_whole_answer_ends_in_good_order_although_the_client_had_more_to_say() {
+    let gate = Gate::new();
+    let endpoint = Endpoint::raw({
+        let gate = gate.clone();
+        move |_| {
+            let wait = Step::Wait(gate.clone());
+            vec![
+                wait,
+                Step::Send(b"too long".into()),
+                Step::Finish,
+                Step::Reset,
+            ]
+        }
+    });
+    let proxy = relay(&[&endpoint]).start();
+    let mut client = proxy.client();
+    client.set_timeout(Duration::from_millis(300));
+    while client.try_send([b'x'; 65536]).is_ok() {}
+    client.set_timeout(SOON);
+    gate.open();
+    assert_eq!(client.read_bytes(8), b"too long");
+    client.expect_goodbye();
 }
 
 /// The client may have said something that was executed: nothing is tried twice.

@@ -641,13 +641,15 @@ fn a_drain_ends_open_connections_at_its_deadline() {
     client.send("before");
     assert_eq!(client.read_bytes(6), b"before");
     let start = Instant::now();
-    proxy.stop_within(Duration::from_millis(300));
+    let log = proxy.stop_within(Duration::from_millis(300)).log();
     let took = start.elapsed();
     assert!(
         took >= Duration::from_millis(290) && took < SOON,
         "{took:?}"
     );
     client.expect_close();
+    assert!(log.contains("\"ended_by\":\"us\""), "{log}");
+    assert!(log.contains("\"bytes_sent\":6,"), "{log}");
 }
 
 #[test]

@@ -47,6 +47,8 @@ enum End {
     ByClient,
     /// The endpoint did.
     ByEndpoint,
+    /// The endpoint has said all it had to say, and takes no more from the client.
+    HeardEnough,
     /// Nothing has moved for too long.
     Idle,
     /// We have no more time.
@@ -147,6 +149,11 @@ impl Relay<'_> {
                 }
                 End::ByEndpoint => {
                     self.abort();
+                    Some(EndedBy::Endpoint)
+                }
+                End::HeardEnough => {
+                    let patience = route.timeouts.body;
+                    Box::pin(self.client.close_gently(patience)).await;
                     Some(EndedBy::Endpoint)
                 }
                 End::Idle => Some(EndedBy::Us),
@@ -258,15 +265,20 @@ impl Relay<'_> {
                 Ok(()) => {}
                 Err(Broken::Source) => return Poll::Ready(End::ByClient),
                 // What it has said before may still be on its way to the client.
-                Err(Broken::Sink) => {
+                Err(Broken::Sink { is_cut: true }) => {
                     end = End::ByEndpoint;
+                    up.give_up();
+                    down.cut();
+                }
+                Err(Broken::Sink { is_cut: false }) => {
+                    end = End::HeardEnough;
                     up.give_up();
                 }
             }
             match down.poll(cx, endpoint, buffer, stream) {
                 Ok(()) => {}
                 Err(Broken::Source) => return Poll::Ready(End::ByEndpoint),
-                Err(Broken::Sink) => return Poll::Ready(End::ByClient),
+                Err(Broken::Sink { .. }) => return Poll::Ready(End::ByClient),
             }
             if !has_answered && down.bytes_read() > 0 {
                 has_answered = true;

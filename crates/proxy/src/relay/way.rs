@@ -18,6 +18,8 @@ pub(crate) struct Way {
     is_bulk: bool,
     /// Nothing more comes from the source.
     has_ended: bool,
+    /// That is because it was cut: the sink is not to take it for an end in good order.
+    is_cut: bool,
     /// The sink knows.
     is_over: bool,
     bytes_read: u64,
@@ -29,8 +31,18 @@ pub(crate) struct Way {
 pub(crate) enum Broken {
     /// The one that is read from.
     Source,
-    /// The one that is written to.
-    Sink,
+    /// The one that is written to. It has said all it had to say before, unless it was cut.
+    Sink { is_cut: bool },
+}
+
+impl Broken {
+    /// The kernel tells of a reset once, whether a read or a write comes first: a read after this
+    /// would find nothing but an end. A reset behind the peer's FIN is a broken pipe.
+    fn sink(error: &io::Error) -> Self {
+        Self::Sink {
+            is_cut: error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
 }
 
 /// So many reads in a row that fill a small buffer make a bulk transfer, and as many that would
@@ -57,6 +69,11 @@ impl Way {
     pub(crate) fn give_up(&mut self) {
         self.pipe = None;
         self.is_over = true;
+    }
+
+    /// The source is broken: what it has said goes on to the sink, and no end in good order.
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = true;
     }
 
     /// Nothing has reached the sink, and there is another one now.
@@ -96,7 +113,10 @@ impl Way {
     ) -> Poll<Result<(), Broken>> {
         loop {
             // What is here leaves before more is taken: that is the bound of what is held.
-            ready!(self.poll_write(cx, buffer, sink)).map_err(|_| Broken::Sink)?;
+            ready!(self.poll_write(cx, buffer, sink)).map_err(|error| Broken::sink(&error))?;
+            if self.has_ended && self.is_cut {
+                return Poll::Ready(Ok(()));
+            }
             if self.has_ended {
                 // A sink that is gone has no use for the news.
                 let _ = ready!(sink.poll_shutdown(cx));
@@ -111,7 +131,7 @@ impl Way {
                     buffer.release();
                     self.pipe = None;
                     return match sink.poll_flush(cx) {
-                        Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Sink)),
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::sink(&error))),
                         Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
                     };
                 }
