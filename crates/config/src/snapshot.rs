@@ -122,7 +122,8 @@ impl ListenerProtocol {
 /// flow is idle for the time-out of its route's tunnels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UdpSettings {
-    /// A flow ends after so many datagrams of the endpoint; `None`: by time alone.
+    /// A flow ends after so many datagrams of the endpoint for each one of the client; `None`: by
+    /// time alone.
     pub replies: Option<NonZeroU32>,
     /// Flows at once, over all workers; with more, the longest idle one goes.
     pub flows_max: NonZeroUsize,

@@ -28,7 +28,9 @@ pub fn run_worker<F: Future>(main: F) -> io::Result<F::Output> {
 /// File descriptors that the process may have.
 pub fn open_files_max() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 /// One worker per core that the process may use: its affinity mask and its cgroup quota, not

@@ -155,20 +155,21 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
         plan,
     });
 
-    let mut acceptors = Vec::new();
+    let (mut acceptors, mut relays) = (Vec::new(), Vec::new());
     for (listener, address, socket) in sockets {
         let (worker, drain) = (Rc::clone(&worker), drain.clone());
         let is_udp = matches!(
             worker.plan.snapshot.listeners[listener].protocol,
             ListenerProtocol::Udp(_)
         );
-        acceptors.push(if is_udp {
+        if is_udp {
             let socket = UdpSocket::listen(socket)?;
-            spawn_local(relay::udp::serve(worker, socket, address, listener, drain))
+            let serve = relay::udp::serve(worker, socket, address, listener, drain);
+            relays.push(spawn_local(serve));
         } else {
             let acceptor = Acceptor::new(&address, socket)?;
-            spawn_local(accept(worker, acceptor, listener, drain))
-        });
+            acceptors.push(spawn_local(accept(worker, acceptor, listener, drain)));
+        }
     }
     let receiving = Rc::clone(&worker);
     spawn_local(async move {
@@ -200,7 +201,7 @@ async fn serve(input: WorkerInput) -> io::Result<()> {
         Drain::Until(until) => until,
         Drain::No => Instant::now(),
     };
-    worker.drain_until(until, acceptors).await;
+    worker.drain_until(until, acceptors, relays).await;
     worker.log.borrow_mut().flush();
     Ok(())
 }
@@ -325,9 +326,14 @@ impl Worker {
         spawn_local(connection::serve(open, stream, peer));
     }
 
-    /// Ends idle connections now and the others after their exchange. Waits for them, until
-    /// `until` at the latest.
-    async fn drain_until(&self, until: Instant, acceptors: Vec<JoinHandle<()>>) {
+    /// Ends idle connections now and the others after their exchange. Waits for them and for the
+    /// relays of datagrams, until `until` at the latest.
+    async fn drain_until(
+        &self,
+        until: Instant,
+        acceptors: Vec<JoinHandle<()>>,
+        relays: Vec<JoinHandle<()>>,
+    ) {
         self.is_draining.set(true);
         let are_gone = async {
             for acceptor in acceptors {
@@ -335,6 +341,9 @@ impl Worker {
                 let _ = acceptor.await;
             }
             self.wake_connections();
+            for relay in relays {
+                let _ = relay.await;
+            }
             while self.connections.borrow().len() > self.free_places.borrow().len() {
                 sleep(Duration::from_millis(5)).await;
             }

@@ -75,7 +75,8 @@ pub(crate) struct RawPassthrough {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawUdp {
-    /// A flow ends after so many datagrams of the endpoint: 1 for DNS. Default: by time alone.
+    /// A flow ends after so many datagrams of the endpoint for each one of the client: 1 for DNS.
+    /// Default: by time alone.
     pub replies: Option<NonZeroU32>,
     /// Flows at once; with more, the longest idle one goes. Default: 65536.
     #[schemars(range(min = 1, max = 16777216))]

@@ -196,6 +196,16 @@ impl Proxy {
         self.address
     }
 
+    /// Where the listener of this name listens.
+    #[track_caller]
+    pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
+        let address = self
+            .server
+            .as_ref()
+            .and_then(|server| server.address(listener));
+        address.expect("the listener has a port")
+    }
+
     /// A new client connection.
     #[track_caller]
     pub(crate) fn client(&self) -> Client {

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use testkit::{UdpClient, UdpEndpoint, filler, poll_until};
 use wire::proxy_protocol::{Addresses, Read, read};
 
-use crate::harness::{Proxy, SOON, Setup};
+use crate::harness::{Proxy, SOON, Setup, named};
 
 /// A listener for datagrams in front of these endpoints.
 fn relay(endpoints: &[&UdpEndpoint]) -> Setup {
@@ -553,4 +553,24 @@ fn a_drain_waits_for_no_answered_flow() {
     let start = Instant::now();
     proxy.stop();
     assert!(start.elapsed() < Duration::from_millis(900));
+}
+
+#[test]
+fn in_a_drain_idle_connections_do_not_wait_for_flows() {
+    let (endpoint, datagrams) = (named("hello"), UdpEndpoint::echo());
+    let tables = format!(
+        "[listeners.datagrams]\nbind = \"127.0.0.1:0\"\nprotocol = \"udp\"\npool = \"datagrams\"\n\
+         [pools.datagrams]\ncheck = \"off\"\nendpoints = [\"{}\"]\n",
+        datagrams.address(),
+    );
+    let proxy = Setup::to(&[&endpoint]).more(&tables).start();
+    let flow = UdpClient::connect(proxy.address_of("datagrams"));
+    flow.ask("before");
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "hello");
+    let start = Instant::now();
+    let stopping = std::thread::spawn(move || proxy.stop());
+    client.expect_close();
+    assert!(start.elapsed() < Duration::from_millis(900));
+    stopping.join().expect("it stops");
 }

@@ -115,6 +115,11 @@ pub(crate) async fn serve(
     meanwhile(running, silence).await;
     relay.end_all();
     flusher.abort();
+    poll_fn(|cx| {
+        relay.send_replies(&mut relay.to_clients.borrow_mut(), cx);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Waits for `end`, and goes on with `work` until then.
