@@ -3,12 +3,13 @@
 //! [`serve`] looks after one listening socket. What clients send is received in batches, and what
 //! of a batch belongs to one flow leaves together ([`Relay::forward`]). Each flow (see `flow`) has
 //! a socket and a task of its own for what its endpoint sends; that is gathered and leaves together
-//! too ([`flush`]).
+//! too ([`flush`]). Which endpoint it is is found in `search`.
 //!
 //! UDP loses datagrams, and so do we where there is no room: nothing here waits, but the replies
 //! that the kernel does not take at once. Whatever is lost is counted.
 
 mod flow;
+mod search;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

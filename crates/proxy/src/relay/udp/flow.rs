@@ -9,22 +9,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use balance::{
-    Address, AdminState, Availability, Endpoint, Lease, Pick, Tried, Wanted, Why, hash_key,
-};
-use config::Route;
+use balance::{AdminState, Availability, Endpoint};
 use message::RequestHead;
 use net::{Datagram, Inbox, Outbox, UdpSocket};
 use tokio::task::{spawn_local, yield_now};
 
+use super::search::Search;
 use super::{BATCHES_IN_ROW_MAX, Relay};
-use crate::attempt::{Failed, Retryable, Stop};
-use crate::client::Peer;
-use crate::client_address::ClientAddress;
+use crate::attempt::Failed;
 use crate::failure::Failure;
-use crate::key;
 use crate::proxy_header;
-use crate::record::{Attempt, EndedBy, Phase, Record, Relayed};
+use crate::record::{Attempt, EndedBy, Phase};
 use crate::relay::flows::{Ends, Place};
 use crate::upstream::connect_failure;
 
@@ -56,15 +51,6 @@ struct Open {
     waker: Waker,
 }
 
-/// A flow's search for an endpoint.
-struct Search {
-    peer: Peer,
-    record: Record,
-    tried: Tried,
-    /// Extra attempts.
-    retries: u32,
-}
-
 #[derive(Default, Clone, Copy)]
 struct Count {
     datagrams: u64,
@@ -84,7 +70,7 @@ pub(super) enum End {
     Down,
     /// Nobody listens at its endpoint any more.
     Refused(Failure),
-    /// So does the process.
+    /// The process ends.
     Drained,
 }
 
@@ -161,143 +147,6 @@ impl Relay {
         let local = self.destination(ends);
         let client = SocketAddr::new(ends.client.ip().to_canonical(), ends.client.port());
         client.port() != 0 && client != local
-    }
-
-    /// What the client has sent to.
-    fn destination(&self, ends: &Ends) -> SocketAddr {
-        let ip = ends.local.unwrap_or(self.address.ip());
-        SocketAddr::new(ip.to_canonical(), self.address.port())
-    }
-
-    fn search(&self, ends: &Ends) -> Search {
-        let worker = &self.worker;
-        let peer = Peer {
-            address: ClientAddress::new(Some(ends.client)),
-            listener: self.listener,
-            tls: None,
-            proxied: None,
-            destination: Some(self.destination(ends)),
-            introduction: RefCell::default(),
-        };
-        let relayed = Relayed {
-            protocol: "udp",
-            ..Relayed::default()
-        };
-        Search {
-            record: Record::begin_relay(worker, &peer, relayed, Some(self.route)),
-            peer,
-            tried: Tried::new(),
-            retries: 0,
-        }
-    }
-
-    /// A socket to an endpoint. `None` if there is none to be had; the record says why, if any was
-    /// tried.
-    fn reach(&self, search: &mut Search, now: Instant) -> Option<(Attempt, UdpSocket)> {
-        loop {
-            let (lease, why) = self.pick(search, now)?;
-            search.tried.insert(lease.index());
-            let record = &mut search.record;
-            record.phase = Phase::Connect;
-            let attempt = record.begin_attempt(&self.worker, lease, why, None, now);
-            match self.connect(attempt.lease.endpoint(), &search.peer, now) {
-                Ok(socket) => {
-                    record.sending(&attempt);
-                    record.phase = Phase::Response;
-                    (record.failure, record.ended_by) = (None, None);
-                    return Some((attempt, socket));
-                }
-                Err(failure) => {
-                    let failed = Failed::NotConnected(failure);
-                    if !self.fail(search, &attempt, failed, now) {
-                        return None;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Picks an endpoint. There is no queue: who comes when all are full is turned away, as by a
-    /// full socket.
-    fn pick(&self, search: &Search, now: Instant) -> Option<(Lease, Why)> {
-        let (worker, index) = (&self.worker, self.route().pool);
-        let (pool, metrics) = (&worker.plan.pools[index], &worker.metrics.pools[index]);
-        // What a request could bring is not there.
-        let request = RequestHead::default();
-        let client = &search.peer.address;
-        let key = pool.key().and_then(|key| key::of(key, &request, client));
-        let time = search.record.time;
-        let stickiness = &worker.plan.stickiness;
-        let wanted = Wanted {
-            tried: &search.tried,
-            now,
-            class: self.route,
-            key: key.map(hash_key),
-            session: stickiness
-                .visit(index, pool, &request, client, time)
-                .session,
-        };
-        let mut balancer = worker.balancers[index].borrow_mut();
-        match balancer.pick(&wanted, &mut worker.random.borrow_mut()) {
-            Pick::Endpoint(lease, why) => {
-                match why {
-                    Why::Sticky => metrics.sticky_hits.increment(),
-                    Why::Moved => metrics.sticky_misses.increment(),
-                    _ => {}
-                }
-                Some((lease, why))
-            }
-            Pick::CircuitOpen => {
-                metrics.circuit_open.increment();
-                None
-            }
-            Pick::Full | Pick::Refused => None,
-        }
-    }
-
-    /// A socket to this endpoint, for `peer`. If there are no file descriptors left, the flow that
-    /// has been silent for longest makes room.
-    fn connect(
-        &self,
-        endpoint: &Endpoint,
-        peer: &Peer,
-        now: Instant,
-    ) -> Result<UdpSocket, Failure> {
-        let Address::Tcp(address) = endpoint.address else {
-            return Err(Failure::DestinationUnroutable);
-        };
-        if peer.destination == Some(address) {
-            // Our own listener: what is sent there comes back to us as from a new client.
-            return Err(Failure::DestinationUnroutable);
-        }
-        let connect = || {
-            let socket = UdpSocket::connect(address, &self.options);
-            socket.map_err(|error| connect_failure(&error))
-        };
-        match connect() {
-            Err(Failure::InternalError) if self.evict(now) => connect(),
-            result => result,
-        }
-    }
-
-    /// The attempt has failed before the endpoint has sent anything. True if there may be another
-    /// one: what was sent has reached nobody, so sending it again adds no load.
-    fn fail(&self, search: &mut Search, attempt: &Attempt, failed: Failed, now: Instant) -> bool {
-        let (worker, route) = (&self.worker, self.route());
-        let record = &mut search.record;
-        record.end_attempt(worker, attempt, failed.outcome(), now);
-        let may_retry = failed.retryable(&route.retry.on) == Retryable::Always
-            && search.retries < route.retry.attempts;
-        // It stands if no other endpoint is found.
-        if let Stop::Failure(failure, by) = failed.stop() {
-            record.failure = Some(failure);
-            record.ended_by = Some(by);
-        }
-        if may_retry {
-            search.retries += 1;
-            worker.metrics.pools[route.pool].retries.increment();
-        }
-        may_retry
     }
 
     /// Sends datagrams of one flow to its endpoint.
@@ -509,10 +358,6 @@ impl Relay {
             open.search.record.first_reply(&open.attempt, now);
             open.search.record.phase = Phase::Tunnel;
         }
-    }
-
-    fn route(&self) -> &Route {
-        &self.worker.plan.snapshot.routes[self.route]
     }
 }
 
