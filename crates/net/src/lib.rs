@@ -2,9 +2,10 @@
 //!
 //! A [`Stream`] is a connection, by TLS or not: [`bind`] and [`Acceptor`] take those of clients,
 //! [`connect()`] makes those to endpoints, [`accept_tls`] and [`connect_tls`] turn either into one
-//! by TLS. A [`Pipe`] takes the bulk of one to another. [`IdleConnections`] wait without a task. A [`Buffer`] has memory while there are bytes in
-//! it, a [`Deadline`] is one timer for all time-outs of a connection, and [`run_worker`] is the
-//! runtime that all of it lives in.
+//! by TLS. A [`Pipe`] takes the bulk of one to another. [`IdleConnections`] wait without a task. A
+//! [`UdpSocket`] moves datagrams, in batches. A [`Buffer`] has memory while there are bytes in it, a
+//! [`Deadline`] is one timer for all time-outs of a connection, and [`run_worker`] is the runtime
+//! that all of it lives in.
 //!
 //! Everything here belongs to one worker and is `!Send` in use: no lock, no sharing.
 

@@ -7,7 +7,9 @@
 //!
 //! Beside them, in the order in which a request meets them:
 //! - `workers` is what workers know of each other, `socket` how sockets are to be;
-//! - `proxy_header`, `client_address` and `identity` find out who the client is;
+//! - `proxy_header`, `client_address` and `identity` find out who the client is, `first_bytes` what
+//!   the connection begins with;
+//! - `relay` is for what is not HTTP to us: it takes the same steps without messages;
 //! - `channel` is what bytes are moved by: a connection of HTTP/1, or a stream of `h2`; `client`
 //!   is the client's one;
 //! - `arrival` reads a request's head, `request_id` gives it a name, `grpc` knows a call, `key` and
