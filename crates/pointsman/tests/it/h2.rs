@@ -16,12 +16,19 @@ use crate::mix::{Mix, SPEECHES, Speech, number_in};
 fn an_early_response_reaches_a_client_that_still_sends() {
     for down in [Speech::H2c, Speech::H2Tls] {
         for up in SPEECHES {
-            let mix = Mix::start(down, up, |_| {
-                Reply::ok("early").unread().then(Step::ReadBody)
+            let gate = Gate::new();
+            let mix = Mix::start(down, up, {
+                let gate = gate.clone();
+                move |_| {
+                    let early = Reply::ok("early").unread().wait(&gate);
+                    early.then(Step::ReadBody)
+                }
             });
             let client = mix.h2_client();
             let mut stream = client.open(&H2Request::post("/"));
             stream.send_data(b"the beginning");
+            // Whoever has all of its answer may find its stream over (RFC 9113 §8.1).
+            gate.open();
             let response = stream.read_response();
             assert_eq!(response.text(), "early", "{down:?} to {up:?}");
             assert_eq!(response.body.end, End::Clean, "{down:?} to {up:?}");
