@@ -262,6 +262,30 @@ fn half_an_answer_ends_with_a_reset_while_the_client_has_more_to_say_too() {
     assert_eq!(line["ended_by"], "endpoint", "{line}");
 }
 
+/// As a machine that vanishes: the kernel gives it up, and tells whoever writes first.
+#[test]
+fn half_an_answer_ends_with_a_reset_when_its_endpoint_is_given_up() {
+    let gate = Gate::new();
+    let endpoint = Endpoint::raw({
+        let gate = gate.clone();
+        move |_| {
+            let half = Step::Send(b"half an answer".into());
+            vec![half, Step::Wait(gate.clone())]
+        }
+    });
+    let proxy = relay(&[&endpoint])
+        .pool("socket = { user_timeout = \"1s\" }")
+        .start();
+    let mut client = proxy.client();
+    assert_eq!(client.read_bytes(14), b"half an answer");
+    client.set_timeout(Duration::from_millis(300));
+    while client.try_send([b'x'; 65536]).is_ok() {}
+    client.set_timeout(SOON);
+    client.expect_reset();
+    let line = &proxy.log(1)[0];
+    assert_eq!(line["ended_by"], "endpoint", "{line}");
+}
+
 /// As a server does that refuses what is too long for it: the answer is whole.
 #[test]
 fn a_whole_answer_ends_in_good_order_although_the_client_had_more_to_say() {

@@ -36,11 +36,12 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    /// The kernel tells of a reset once, whether a read or a write comes first: a read after this
-    /// would find nothing but an end. A reset behind the peer's FIN is a broken pipe.
+    /// The kernel tells once of what broke a connection, a reset or a peer that acknowledges
+    /// nothing, whether a read or a write comes first: a read after this would find nothing but an
+    /// end. A reset behind the peer's FIN is a broken pipe.
     fn sink(error: &io::Error) -> Self {
         Self::Sink {
-            is_cut: error.kind() == io::ErrorKind::ConnectionReset,
+            is_cut: error.kind() != io::ErrorKind::BrokenPipe,
         }
     }
 }
