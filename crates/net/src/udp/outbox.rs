@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use smallvec::SmallVec;
+use socket2::SockRef;
 
 use super::address::RawAddress;
 use super::control::Control;
@@ -122,7 +123,13 @@ impl Outbox {
         // Up to here, no datagrams share a message.
         let mut singly = 0;
         while self.done < self.datagrams.len() {
-            let (sent, first) = {
+            let (sent, first) = if let [only] = &self.datagrams[self.done..]
+                && only.way.peer.is_none()
+            {
+                // What most flows send, and the least that the kernel can be told.
+                let bytes = &self.bytes[only.start..only.end];
+                (SockRef::from(&exit.socket).send(bytes).map(|_| 1), 1)
+            } else {
                 let messages = self.messages(exit, singly);
                 let sent = send(exit.socket, &messages);
                 let count = |count: usize| messages[..count].iter().map(|m| m.datagrams).sum();
