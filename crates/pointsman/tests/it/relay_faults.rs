@@ -222,20 +222,37 @@ fn an_endpoint_that_does_not_speak_tls_is_as_good_as_dead() {
 
 #[test]
 fn an_endpoint_that_resets_a_connection_before_a_byte_has_passed_is_as_good_as_dead() {
-    let [first, second] = [Endpoint::raw(|_| vec![Step::Reset]), greeting("b")];
-    let proxy = relay(&[&first, &second]).start();
-    let mut client = proxy.client();
-    assert_eq!(client.read_bytes(1), b"b");
-    client.finish();
-    client.expect_goodbye();
-    let line = &proxy.log(1)[0];
-    assert_eq!(outcomes(line), ["reset", "ok"], "{line}");
-
-    let proxy = relay(&[&first]).pool("retry = \"off\"").start();
-    proxy.client().expect_reset();
-    let line = &proxy.log(1)[0];
-    assert_eq!(line["failure"], "connection_terminated", "{line}");
-    assert_eq!(line["ended_by"], "endpoint", "{line}");
+    let second = greeting("b");
+    for may_move in [true, false] {
+        let gate = Gate::new();
+        let first = Endpoint::raw({
+            let gate = gate.clone();
+            move |_| vec![Step::Wait(gate.clone()), Step::Reset]
+        });
+        let mut setup = relay(&[&first, &second]).pool("timeouts = { connect = \"60s\" }");
+        if !may_move {
+            setup = setup.pool("retry = \"off\"");
+        }
+        let proxy = setup.start();
+        let mut client = proxy.client();
+        // The kernel calls a reset that comes before that a refusal.
+        poll_until("it is connected", SOON, || {
+            proxy.metric("pointsman_endpoint_connections_opened_total", &[]) == 1.0
+        });
+        gate.open();
+        if may_move {
+            assert_eq!(client.read_bytes(1), b"b");
+            client.finish();
+            client.expect_goodbye();
+            let line = &proxy.log(1)[0];
+            assert_eq!(outcomes(line), ["reset", "ok"], "{line}");
+        } else {
+            client.expect_reset();
+            let line = &proxy.log(1)[0];
+            assert_eq!(line["failure"], "connection_terminated", "{line}");
+            assert_eq!(line["ended_by"], "endpoint", "{line}");
+        }
+    }
 }
 
 /// What the client still says finds the endpoint gone before anything is read from there. Were the
