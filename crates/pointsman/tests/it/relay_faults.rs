@@ -517,11 +517,13 @@ fn a_side_that_takes_nothing_holds_its_connection_no_longer_than_the_idle_timeou
     let proxy = relay(&[&endpoint])
         .listener("timeouts = { idle = \"500ms\" }")
         .start();
-    let _client = Client::connect_narrow(proxy.peer());
+    let mut client = Client::connect_narrow(proxy.peer());
     poll_until("it is ended", SOON, || {
         endpoint.connection_count() == 1 && endpoint.open_count() == 0
     });
     let line = &proxy.log(1)[0];
     assert_eq!(line["ended_by"], "us", "{line}");
     assert_eq!(line["ended_in"], "tunnel", "{line}");
+    // What it has got is no whole answer.
+    client.expect_reset();
 }

@@ -156,14 +156,23 @@ impl Relay<'_> {
                     Box::pin(self.client.close_gently(patience)).await;
                     Some(EndedBy::Endpoint)
                 }
-                End::Idle => Some(EndedBy::Us),
-                End::Drained => {
-                    stream.abort_on_drop();
-                    self.abort();
+                End::Idle | End::Drained => {
+                    self.cut(&stream);
                     Some(EndedBy::Us)
                 }
             };
             return Ok(());
+        }
+    }
+
+    /// Makes each side see that the connection was cut, unless it knows of an end in good order:
+    /// the kernel still delivers that, and all before it.
+    fn cut(&mut self, endpoint: &Stream) {
+        if !self.up.is_over() {
+            endpoint.abort_on_drop();
+        }
+        if !self.down.is_over() {
+            self.abort();
         }
     }
 
