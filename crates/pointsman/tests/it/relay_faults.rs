@@ -103,6 +103,23 @@ fn a_reset_is_noticed_while_nobody_takes_what_is_on_its_way() {
     assert_eq!(line["ended_by"], "endpoint", "{line}");
 }
 
+/// A client may be silent for as long as it likes: that makes no endpoint look bad.
+#[test]
+fn an_endpoint_that_shows_a_silent_client_out_is_not_to_blame() {
+    let endpoint = Endpoint::raw(|_| {
+        let tired = Step::Pause(Duration::from_millis(500));
+        vec![tired, Step::Reset]
+    });
+    let proxy = relay(&[&endpoint])
+        .pool("timeouts = { connect = \"200ms\" }")
+        .start();
+    proxy.client().expect_reset();
+    let line = &proxy.log(1)[0];
+    assert_eq!(outcomes(line), ["ok"], "{line}");
+    assert_eq!(line["ended_by"], "endpoint", "{line}");
+    assert!(line["failure"].is_null(), "{line}");
+}
+
 #[test]
 fn a_refused_connection_moves_on_to_another_endpoint() {
     let [first, second] = [dead(), greeting("b")];

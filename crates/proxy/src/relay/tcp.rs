@@ -125,13 +125,14 @@ impl Relay<'_> {
                 .await;
             let has_moved = self.up.bytes_written() + self.down.bytes_read() > 0;
             let now = Instant::now();
-            // It took the connection and did nothing for it: as good as refused.
-            if end == End::ByEndpoint && !has_moved {
+            // It took the connection and did nothing for it: as good as refused. Later, it may have
+            // had enough of a silent client, which is no fault.
+            let is_early = self.record.age(&attempt, now) < route.timeouts.connect;
+            if end == End::ByEndpoint && !has_moved && is_early {
                 self.record
                     .end_attempt(worker, &attempt, Outcome::Reset, now);
-                let is_early = self.record.age(&attempt, now) < route.timeouts.connect;
                 let failure = Failure::ConnectionTerminated;
-                if is_early && self.may_move(route, &search, Failed::NotConnected(failure)) {
+                if self.may_move(route, &search, Failed::NotConnected(failure)) {
                     search.retries += 1;
                     self.up.begin_anew();
                     self.down = Way::default();
