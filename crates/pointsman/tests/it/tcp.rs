@@ -652,6 +652,20 @@ fn a_drain_ends_open_connections_at_its_deadline() {
     assert!(log.contains("\"bytes_sent\":6,"), "{log}");
 }
 
+/// More than the runtime looks after in one turn.
+#[test]
+fn a_drain_leaves_no_connection_without_an_end() {
+    let endpoint = greeting("a");
+    let proxy = relay(&[&endpoint]).workers(1).start();
+    let (mut clients, _) = greeted(&proxy, 600);
+    let log = proxy.stop_within(Duration::from_millis(300)).log();
+    for client in &mut clients {
+        client.expect_reset();
+    }
+    assert_eq!(log.lines().count(), clients.len());
+    assert_eq!(log.matches("\"ended_by\":\"us\"").count(), clients.len());
+}
+
 #[test]
 fn a_connection_ends_when_neither_side_says_anything_for_long() {
     let endpoint = greeting("a");
