@@ -88,7 +88,11 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, address: Opt
             let receiving = first_bytes::receive(listener, &mut stream, &mut buffer);
             match Box::pin(receiving).await {
                 Ok(first) => beginning = Some(first),
-                Err(_) => return,
+                Err(NoBeginning::Gone) => return,
+                Err(NoBeginning::BadHello) => {
+                    let peer = describe(&open, &stream, address, proxied);
+                    return refuse(&open, &peer, &buffer, Failure::ClientHello);
+                }
             }
         } else {
             beginning = None;

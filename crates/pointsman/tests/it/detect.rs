@@ -166,3 +166,18 @@ fn a_proxy_header_comes_before_what_is_told_apart() {
         assert_eq!(line["client"], "192.0.2.7:4711", "{line}");
     }
 }
+
+#[test]
+fn what_begins_like_tls_inside_of_tls_and_breaks_its_rules_has_a_line_too() {
+    let pki = Pki::new();
+    let leaf = pki.server(&["a.example"]);
+    let (web, other) = (named("web"), greeting("other"));
+    let proxy = detect(&web, &other, &format!("tls = {}\n{PATIENT}", leaf.toml()));
+    let mut client = Client::connect_tls(proxy.peer(), &TlsClient::new(&pki, "a.example"));
+    client.send(b"\x16\x03\x01\0\0");
+    client.read_to_end();
+    let line = &proxy.log(1)[0];
+    assert_eq!(line["failure"], "client_hello_error", "{line}");
+    assert_eq!(line["ended_by"], "client", "{line}");
+    assert_eq!(other.connection_count(), 0);
+}
