@@ -73,7 +73,7 @@ struct EndpointStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_requests: Option<u32>,
     requests_in_flight: u32,
-    /// Responses since the start.
+    /// Responses since the start, and connections and flows that were relayed.
     requests: u64,
     admin_state: &'static str,
     availability: &'static str,
@@ -160,9 +160,10 @@ impl View {
         let now = Instant::now();
         let sessions = watched.pool.session_counts(now);
         let endpoints = (0..watched.endpoints.len()).map(|endpoint| {
-            let requests = self
-                .registry
-                .sum(|worker| worker.pools[index].endpoints[endpoint].requests.sum());
+            let requests = self.registry.sum(|worker| {
+                let metrics = &worker.pools[index].endpoints[endpoint];
+                metrics.requests.sum() + metrics.relayed.value()
+            });
             EndpointStatus {
                 requests,
                 sessions: sessions.as_ref().map(|counts| counts[endpoint]),

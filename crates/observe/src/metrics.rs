@@ -166,6 +166,8 @@ pub struct PoolMetrics {
 pub struct EndpointMetrics {
     /// Responses by the status that the endpoint sent.
     pub requests: ByClass,
+    /// Connections and flows that were relayed to it.
+    pub relayed: Counter,
     /// Attempts, by [`Shape::outcomes`].
     pub attempts: Box<[Counter]>,
     /// From the request sent to the first byte of the response.
@@ -288,6 +290,7 @@ impl WorkerMetrics {
         };
         let endpoint = |_: &String| EndpointMetrics {
             requests: ByClass::default(),
+            relayed: Counter::default(),
             attempts: counters(shape.outcomes.len()),
             first_byte: Histogram::default(),
             connections_opened: Counter::default(),
@@ -647,7 +650,12 @@ impl Page<'_> {
         }
 
         type Of = fn(&EndpointMetrics) -> &Counter;
-        let counters: [(&str, &str, Of); 2] = [
+        let counters: [(&str, &str, Of); 3] = [
+            (
+                "pointsman_endpoint_relayed_total",
+                "Connections and flows relayed to the endpoint.",
+                |endpoint| &endpoint.relayed,
+            ),
             (
                 "pointsman_endpoint_connections_opened_total",
                 "Connections made to the endpoint.",

@@ -279,9 +279,9 @@ impl Record {
 
     /// The connection is there, and from now on bytes pass that nobody looks into: how fast it was
     /// made is all that is to be learnt. Its endpoint is the one that answers.
-    pub(crate) fn relaying(&mut self, attempt: &Attempt) {
+    pub(crate) fn relaying(&mut self, worker: &Worker, attempt: &Attempt) {
         let now = self.connected(attempt);
-        self.sending(attempt);
+        self.sending(worker, attempt);
         attempt.lease.learn(&Answer {
             class: self.route.unwrap_or_default(),
             latency: self.age(attempt, now),
@@ -291,8 +291,12 @@ impl Record {
     }
 
     /// What is relayed goes to the endpoint of this attempt.
-    pub(crate) fn sending(&mut self, attempt: &Attempt) {
+    pub(crate) fn sending(&mut self, worker: &Worker, attempt: &Attempt) {
         self.answer = Some(attempt.number);
+        if let Some(pool) = self.pool {
+            let metrics = &worker.metrics.pools[pool].endpoints[attempt.lease.index()];
+            metrics.relayed.increment();
+        }
     }
 
     /// The endpoint has said something for the first time. That it did says how fast it is, where

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::{Endpoint, Reply, Step, poll_until};
 
-use crate::harness::{SOON, Setup, named, proxy_to};
+use crate::harness::{SOON, Setup, greeting, named, proxy_to};
 
 #[test]
 fn the_access_log_tells_the_whole_story_of_an_exchange() {
@@ -151,6 +151,18 @@ fn metrics_count_requests_and_connections() {
     poll_until("the client is gone", SOON, || {
         proxy.metric("pointsman_listener_connections_open", &["web"]) == 0.0
     });
+}
+
+#[test]
+fn what_is_relayed_is_counted_where_requests_are() {
+    let endpoint = greeting("a");
+    let proxy = Setup::to(&[&endpoint]).relaying("tcp").start();
+    for _ in 0..3 {
+        assert_eq!(proxy.client().read_bytes(1), b"a");
+    }
+    let relayed = proxy.metric("pointsman_endpoint_relayed_total", &["pool=\"app\""]);
+    assert_eq!(relayed, 3.0);
+    assert_eq!(proxy.status()["pools"][0]["endpoints"][0]["requests"], 3);
 }
 
 #[test]

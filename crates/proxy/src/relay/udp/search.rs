@@ -70,7 +70,7 @@ impl Relay {
             let attempt = record.begin_attempt(&self.worker, lease, why, None, now);
             match self.connect(attempt.lease.endpoint(), &search.peer, now) {
                 Ok(socket) => {
-                    record.sending(&attempt);
+                    record.sending(&self.worker, &attempt);
                     record.phase = Phase::Response;
                     (record.failure, record.ended_by) = (None, None);
                     return Some((attempt, socket));
