@@ -223,7 +223,7 @@ impl Relay<'_> {
             let connecting = upstream::connect(worker, client, route.pool, lease, timeout, now);
             let failed = match connecting.await {
                 Ok(upstream) => {
-                    self.record.relaying(&attempt);
+                    self.record.relaying(worker, &attempt);
                     return Ok((attempt, upstream));
                 }
                 Err(reason) => Failed::from(reason),
