@@ -4,9 +4,11 @@
 //! through a pipe in the kernel where both sides are plain, and else through a large buffer.
 
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use net::{Buffer, Pipe, SMALL, Stream};
+use tokio::task::yield_now;
 
 /// How far the bytes of one side have come.
 #[derive(Default)]
@@ -49,6 +51,11 @@ impl Broken {
 /// So many reads in a row that fill a small buffer make a bulk transfer, and as many that would
 /// not fill it end that: what is answered piece by piece gains nothing from a pipe.
 const DOUBTS_MAX: u8 = 4;
+
+/// Reads of one way before the other one has its turn, and other connections have theirs. The
+/// runtime has a bound of its own, for both together: a way whose sides never keep it waiting would
+/// use that up, each time anew.
+const TURN_READS_MAX: u8 = 8;
 
 impl Way {
     /// Bytes that have come from the source.
@@ -112,6 +119,7 @@ impl Way {
         buffer: &mut Buffer,
         sink: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
+        let mut reads_left = TURN_READS_MAX;
         loop {
             // What is here leaves before more is taken: that is the bound of what is held.
             ready!(self.poll_write(cx, buffer, sink)).map_err(|error| Broken::sink(&error))?;
@@ -123,6 +131,12 @@ impl Way {
                 let _ = ready!(sink.poll_shutdown(cx));
                 return Poll::Ready(Ok(()));
             }
+            if reads_left == 0 {
+                // Back here once the runtime has asked the kernel what else there is to do.
+                let _ = pin!(yield_now()).poll(cx);
+                return Poll::Pending;
+            }
+            reads_left -= 1;
             match self.poll_read(cx, source, buffer, sink.can_splice()) {
                 Poll::Ready(Ok(0)) => self.has_ended = true,
                 Poll::Ready(Ok(count)) => self.bytes_read += count as u64,
@@ -196,5 +210,52 @@ impl Way {
             self.doubts = 0;
             self.is_bulk = !self.is_bulk;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn pair() -> (Stream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        let (near, far) = (near.await.unwrap(), listener.accept().await.unwrap().0);
+        (Stream::Tcp(near), Stream::Tcp(far))
+    }
+
+    #[test]
+    fn a_way_that_is_never_kept_waiting_leaves_others_their_turn() {
+        // More than a turn moves: some reads before it is bulk, and pipes.
+        const BYTES: usize = 1_200_000;
+        let test = async {
+            let (mut near, mut source) = pair().await;
+            let (mut sink, _far) = pair().await;
+            let (bytes, mut sent) = (vec![b'x'; BYTES], 0);
+            poll_fn(|cx| {
+                while sent < BYTES {
+                    sent += ready!(near.poll_write(cx, &bytes[sent..])).unwrap();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let (mut way, mut buffer) = (Way::default(), Buffer::default());
+            let mut turns = 0;
+            poll_fn(|cx| {
+                way.poll(cx, &mut source, &mut buffer, &mut sink).unwrap();
+                turns += u8::from(way.bytes_read() > 0);
+                if way.bytes_written() < BYTES as u64 {
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert!(turns > 1, "{turns}");
+        };
+        net::run_worker(test).unwrap();
     }
 }
