@@ -157,12 +157,12 @@ pub(crate) fn end(mut connection: Connection, deadline: Instant) {
 
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
-        let is_ours = matches!(
-            error.raw_os_error(),
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL)
-        );
-        if is_ours {
-            return Self::Ours;
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => return Self::Ours,
+            // There are no ports left, as a connect and a bind say it. Clients can take all of
+            // UDP: each of their flows has one.
+            Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => return Self::Ours,
+            _ => {}
         }
         Self::Endpoint(match error.kind() {
             // A Unix socket that is not there is the same news as a port that nobody listens on.
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_this_host_lacks_is_not_the_endpoints_fault() {
-        for code in [libc::EMFILE, libc::EADDRNOTAVAIL] {
+        for code in [libc::EMFILE, libc::EADDRNOTAVAIL, libc::EADDRINUSE] {
             let problem = Problem::from(io::Error::from_raw_os_error(code));
             assert_eq!(problem, Problem::Ours);
         }

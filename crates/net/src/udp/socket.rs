@@ -65,7 +65,8 @@ impl UdpSocket {
     /// Of `options`, those hold that are not about TCP.
     ///
     /// # Errors
-    /// What the kernel says, among others that there are no file descriptors left, or no ports.
+    /// What the kernel says, among others that there are no file descriptors left, or no ports
+    /// (`AddrNotAvailable`).
     pub fn connect(address: SocketAddr, options: &ConnectOptions) -> io::Result<Self> {
         let kind = Type::DGRAM.nonblocking();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
@@ -79,7 +80,7 @@ impl UdpSocket {
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }
         let peer = SockAddr::from(address);
-        socket.connect(&peer)?;
+        socket.connect(&peer).map_err(connect_error)?;
         // A port from which the kernel also takes ports for us can, when nobody listens on it, be
         // connected to itself, and all that is sent would seem to be answered.
         if socket.local_addr()?.as_socket() == Some(address) {
@@ -164,6 +165,15 @@ impl UdpSocket {
     }
 }
 
+/// What the error of a connect means: nothing is waited for, so it is a lack of ports that the kernel
+/// wants us to try again after (EAGAIN). For TCP it has a better word for that.
+fn connect_error(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::AddrNotAvailable.into(),
+        _ => error,
+    }
+}
+
 #[expect(unsafe_code, reason = "the runtime keeps a number of a descriptor")]
 fn watch(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is open and the same for as long as its `OwnedFd` lives.
@@ -178,3 +188,18 @@ pub(super) fn set_gro(socket: &SockRef<'_>) {
 
 /// `SO_SELECT_ERR_QUEUE` of `asm-generic/socket.h`, which `libc` does not have.
 const SO_SELECT_ERR_QUEUE: libc::c_int = 45;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_there_are_no_ports_left_is_told_as_for_tcp() {
+        let none_left = io::Error::from_raw_os_error(libc::EAGAIN);
+        let kind = connect_error(none_left).kind();
+        assert_eq!(kind, io::ErrorKind::AddrNotAvailable);
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        let kind = connect_error(refused).kind();
+        assert_eq!(kind, io::ErrorKind::ConnectionRefused);
+    }
+}
