@@ -1,7 +1,7 @@
 //! Pipes that bytes of bulk transfers pass through: the kernel moves pages from one socket to the
 //! other, and none of them is copied into this process and out of it again (splice(2)).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
@@ -34,15 +34,23 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// Empty pipes that a worker keeps, with two file descriptors each.
 const FREE_MAX: usize = 64;
 
+/// Pipes that a worker has at once, with two file descriptors and up to 256 KiB each. Those of ways
+/// whose sinks take nothing stay with them: without a bound, slow readers would take as many file
+/// descriptors again as they have connections. As many as the kernel lets a user without privileges
+/// have at full size (`fs.pipe-user-pages-soft`).
+const PIPES_MAX: usize = 256;
+
 thread_local! {
     static FREE: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Pipe {
     /// An empty pipe.
     ///
     /// # Errors
-    /// What the kernel says: no file descriptors are left, or the user has too many pages in pipes.
+    /// This worker has as many as it may. Or what the kernel says: no file descriptors are left, or
+    /// the user has too many pages in pipes.
     pub fn new() -> io::Result<Self> {
         let free = FREE.with_borrow_mut(Vec::pop);
         let ends = match free {
@@ -67,10 +75,20 @@ impl Pipe {
 
 impl Ends {
     fn new() -> io::Result<Self> {
+        if COUNT.get() == PIPES_MAX {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Where that is not allowed, 64 KiB do.
         let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+        COUNT.set(COUNT.get() + 1);
         Ok(Self { read, write })
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        COUNT.set(COUNT.get() - 1);
     }
 }
 
@@ -264,6 +282,20 @@ mod tests {
             FREE.with_borrow(|free| assert!(free.is_empty()));
             drop(pipes);
             FREE.with_borrow(|free| assert_eq!(free.len(), FREE_MAX));
+        });
+    }
+
+    #[test]
+    fn a_worker_has_so_many_pipes_and_no_more() {
+        run(async {
+            let mut pipes: Vec<_> = (0..PIPES_MAX).map(|_| Pipe::new().unwrap()).collect();
+            assert!(Pipe::new().is_err());
+            // Free ones count, and can be had.
+            pipes.truncate(PIPES_MAX - FREE_MAX - 1);
+            for _ in 0..=FREE_MAX {
+                pipes.push(Pipe::new().unwrap());
+            }
+            assert!(Pipe::new().is_err());
         });
     }
 }
