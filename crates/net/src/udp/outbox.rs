@@ -122,21 +122,30 @@ impl Outbox {
     fn send_all(&mut self, exit: &Exit<'_>) -> io::Result<()> {
         // Up to here, no datagrams share a message.
         let mut singly = 0;
+        // They were refused as one message, and not for its length.
+        let mut is_cut_suspect = false;
         while self.done < self.datagrams.len() {
             let (sent, first) = if let [only] = &self.datagrams[self.done..]
                 && only.way.peer.is_none()
             {
                 // What most flows send, and the least that the kernel can be told.
                 let bytes = &self.bytes[only.start..only.end];
-                (SockRef::from(&exit.socket).send(bytes).map(|_| 1), 1)
+                (SockRef::from(&exit.socket).send(bytes).map(|_| 1_usize), 1)
             } else {
                 let messages = self.messages(exit, singly);
                 let sent = send(exit.socket, &messages);
                 let count = |count: usize| messages[..count].iter().map(|m| m.datagrams).sum();
                 (sent.map(count), messages[0].datagrams)
             };
-            let Err(error) = sent.map(|sent: usize| self.done += sent) else {
-                continue;
+            let error = match sent {
+                Ok(sent) => {
+                    self.done += sent;
+                    if std::mem::take(&mut is_cut_suspect) {
+                        exit.can_segment.set(false);
+                    }
+                    continue;
+                }
+                Err(error) => error,
             };
             match error.kind() {
                 io::ErrorKind::Interrupted => {}
@@ -144,12 +153,11 @@ impl Outbox {
                 _ if first > 1 => {
                     singly = self.done + first;
                     // The path may not carry them whole. Anything else is about the kernel or the
-                    // interface: EINVAL, EIO.
-                    if error.raw_os_error() != Some(libc::EMSGSIZE) {
-                        exit.can_segment.set(false);
-                    }
+                    // interface if one alone can leave, and about the way to the peer if not.
+                    is_cut_suspect = error.raw_os_error() != Some(libc::EMSGSIZE);
                 }
                 _ => {
+                    is_cut_suspect = false;
                     self.done += 1;
                     self.dropped += 1;
                 }
@@ -233,5 +241,48 @@ impl Outbox {
 impl Waiting {
     fn length(&self) -> usize {
         self.end - self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use crate::options::set;
+
+    #[test]
+    fn the_kernel_is_not_asked_to_cut_again_only_if_the_datagrams_leave_alone() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let can_segment = Cell::new(true);
+        let exit = Exit {
+            socket: socket.as_fd(),
+            is_ipv6: false,
+            has_addresses: true,
+            can_segment: &can_segment,
+        };
+        let mut outbox = Outbox::default();
+        // A peer of another family, and an address that is not ours any more.
+        let far = "[2001:db8::1]:9".parse().unwrap();
+        let gone = Some(IpAddr::from([192, 0, 2, 1]));
+        let near = peer.local_addr().unwrap();
+        for (peer, local) in [(far, None), (near, gone)] {
+            for _ in 0..3 {
+                assert!(outbox.push(Some(peer), local, [b"x", &[]]));
+            }
+            assert!(outbox.push(Some(near), None, [b"y", &[]]));
+            assert_eq!(outbox.send(&exit).unwrap(), 3);
+            assert!(can_segment.get());
+        }
+        // Datagrams without checksums leave one by one only.
+        let of_socket = SockRef::from(&socket);
+        set(&of_socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        for _ in 0..3 {
+            assert!(outbox.push(Some(near), None, [b"x", &[]]));
+        }
+        assert_eq!(outbox.send(&exit).unwrap(), 0);
+        assert!(!can_segment.get());
     }
 }
