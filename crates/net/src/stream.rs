@@ -63,6 +63,7 @@ impl Stream {
     }
 
     /// Ready once there is something to read, an end or an error included.
+    #[inline]
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx).map(|_| ()),

@@ -146,8 +146,8 @@ pub(crate) struct Record {
     /// When the head had arrived; set by [`Record::begin`].
     pub(crate) began: Instant,
     pub(crate) time: SystemTime,
-    /// `None`: HTTP.
-    pub(crate) relayed: Option<Relayed>,
+    /// `None`: HTTP, whose records are moved about: so they are to be small.
+    pub(crate) relayed: Option<Box<Relayed>>,
     pub(crate) identity: Identity,
     pub(crate) request_id: RequestId,
     /// `None`: the exchange is no call.
@@ -180,6 +180,7 @@ pub(crate) struct Relayed {
 
 impl Record {
     /// A record for a request whose head has just arrived. `attempts` is memory to use.
+    #[inline(always)] // Else it is made in one place and copied to another.
     pub(crate) fn begin(
         worker: &Worker,
         peer: &Peer,
@@ -224,7 +225,7 @@ impl Record {
         // Flows are many: most have one attempt, and memory for one.
         let attempts = Vec::with_capacity(1);
         let mut record = Self::begin(worker, peer, &RequestHead::default(), attempts);
-        record.relayed = Some(relayed);
+        record.relayed = Some(Box::new(relayed));
         record.route = route;
         record.pool = route.map(|route| worker.plan.snapshot.routes[route].pool);
         record
@@ -470,6 +471,7 @@ impl Record {
 
     /// Writes the record down, with the bytes that came from the client and went to it. Returns the
     /// memory for the next one.
+    #[inline(always)] // As `begin`.
     pub(crate) fn finish(
         mut self,
         worker: &Worker,
@@ -535,7 +537,7 @@ impl Record {
             })
             .collect();
         let has_head = !request.bytes.is_empty();
-        let relayed = self.relayed.as_ref();
+        let relayed = self.relayed.as_deref();
         let answered = self.answer.map(|number| &self.attempts[number]);
         let connect = self.attempts.iter().filter_map(|attempt| attempt.connect);
         Entry {
