@@ -132,23 +132,15 @@ impl UdpSocket {
     /// kernel refuses for reasons of their own (too long, no route) are dropped; returns how many.
     ///
     /// # Errors
-    /// `ConnectionRefused`, on a connected socket, as [`Self::poll_receive`]: it is about earlier
-    /// datagrams, and what was not sent stays in `outbox`. There are no file descriptors left to
-    /// wait for room with.
+    /// As [`Self::try_send`], and there are no file descriptors left to wait for room with.
     pub fn poll_send(&self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<io::Result<u32>> {
-        let exit = Exit {
-            socket: self.socket.get_ref().as_fd(),
-            is_ipv6: self.is_ipv6,
-            has_addresses: self.local == Local::Any,
-            can_segment: &self.can_segment,
-        };
         let mut room = self.room.borrow_mut();
         loop {
             let readiness = match &*room {
                 Some(room) => Some(ready!(room.poll_write_ready(cx))?),
                 None => None,
             };
-            match outbox.send(&exit) {
+            match self.try_send(outbox) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match readiness {
                     Some(mut readiness) => readiness.clear_ready(),
                     None => {
@@ -162,6 +154,20 @@ impl UdpSocket {
                 }
             }
         }
+    }
+
+    /// Sends what is in `outbox`, as [`Self::poll_send`], for those who do not wait.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the kernel has no room. `ConnectionRefused`, on a connected socket, as
+    /// [`Self::poll_receive`]: it is about earlier datagrams. What was not sent stays in `outbox`.
+    pub fn try_send(&self, outbox: &mut Outbox) -> io::Result<u32> {
+        outbox.send(&Exit {
+            socket: self.socket.get_ref().as_fd(),
+            is_ipv6: self.is_ipv6,
+            has_addresses: self.local == Local::Any,
+            can_segment: &self.can_segment,
+        })
     }
 }
 

@@ -211,13 +211,12 @@ impl Relay {
     }
 
     fn send_now(&self, socket: &UdpSocket, outbox: &mut Outbox) -> io::Result<()> {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let sent = match socket.poll_send(&mut nobody, outbox) {
-            Poll::Ready(sent) => sent.map(|dropped| self.dropped(dropped as usize)),
-            Poll::Pending => {
+        let sent = match socket.try_send(outbox) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.dropped(outbox.len());
                 Ok(())
             }
+            sent => sent.map(|dropped| self.dropped(dropped as usize)),
         };
         outbox.clear();
         sent
