@@ -76,6 +76,21 @@ impl UdpSocket {
         // Lets an error be an event of the kind that wakes whoever reads (EPOLLPRI); the runtime
         // lets others wait on.
         set(&options_of, libc::SOL_SOCKET, SO_SELECT_ERR_QUEUE, 1)?;
+        // What the path does not carry whole is cut on its way: to be told so (EMSGSIZE) says nothing
+        // about the peer, and whose datagram it was is long forgotten.
+        let (level, name, value) = match address {
+            SocketAddr::V4(_) => (
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                libc::IP_PMTUDISC_DONT,
+            ),
+            SocketAddr::V6(_) => (
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                libc::IPV6_PMTUDISC_DONT,
+            ),
+        };
+        set(&options_of, level, name, value)?;
         if let Some(source) = options.source {
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }
