@@ -186,8 +186,9 @@ fn takes_http(snapshot: &Snapshot, pool: usize) -> bool {
             .iter()
             .any(|listener| listener.relay == Some(route))
     };
-    let mut routes = snapshot.routes.iter().enumerate();
-    routes.any(|(index, route)| route.pool == pool && !relays(index))
+    let routes = snapshot.routes.iter().enumerate();
+    let mut leading = routes.filter(|(_, route)| route.pool == pool).peekable();
+    leading.peek().is_none() || leading.any(|(index, _)| !relays(index))
 }
 
 /// Checked here, where the files have names.
