@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use balance::{Address, Pool};
-use config::{AccessLogSink, ProxyVersion, Secret, Snapshot, UpstreamProtocol};
+use config::{AccessLogSink, PoolSocket, ProxyVersion, Secret, Snapshot, UpstreamProtocol};
 use control::{Control, ControlInput, EndpointTls, ListenerView, Transport};
-use net::{Listening, TlsClient};
+use net::{ConnectOptions, Listening, TlsClient};
 use observe::{AccessLog, Event, EventFormat, Events, PoolShape, Registry, Shape, Sink};
 use proxy::{
     Drain, FAILURE_WORDS, GRPC_CODES, HTTP2_RULES, OUTCOMES, Plan, Stickiness, WorkerInput,
@@ -281,7 +281,7 @@ fn transports(plan: &Plan) -> Vec<Transport> {
             name: pool.tls.as_ref().and_then(|tls| tls.name.clone()),
         });
         Transport {
-            socket: connect_options(&pool.socket),
+            socket: probe_options(&pool.socket),
             preface: preface.into(),
             tls,
             http2: pool.protocol == UpstreamProtocol::H2,
@@ -289,6 +289,15 @@ fn transports(plan: &Plan) -> Vec<Transport> {
     };
     let pools = plan.snapshot.pools.iter().zip(&plan.tls_clients);
     pools.map(transport).collect()
+}
+
+/// How probes connect. With TCP Fast Open, Linux connects when there is something to send, and a
+/// probe that sends nothing would find every endpoint well.
+fn probe_options(socket: &PoolSocket) -> ConnectOptions {
+    ConnectOptions {
+        fast_open: false,
+        ..connect_options(socket)
+    }
 }
 
 fn shape(snapshot: &Snapshot) -> Shape {
@@ -340,4 +349,20 @@ fn views(listening: &[(String, Address)]) -> Vec<ListenerView> {
         }
     }
     views
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_connect_at_once_and_as_requests_do_for_the_rest() {
+        let mut socket = PoolSocket {
+            source: Some([127, 0, 0, 2].into()),
+            ..PoolSocket::default()
+        };
+        let slow = connect_options(&socket);
+        socket.fast_open = true;
+        assert_eq!(probe_options(&socket), slow);
+    }
 }
