@@ -17,6 +17,7 @@ pub(super) struct Keys {
     tls: Option<Place>,
     protocol: Option<Place>,
     proxy_protocol: Option<Place>,
+    fast_open: Option<Place>,
     endpoints: Place,
     max_connections: Option<Place>,
     /// What only a request has: in `policy` and in `sticky`.
@@ -39,6 +40,10 @@ impl Keys {
                 .proxy_protocol
                 .as_ref()
                 .map(|header| header.place.clone()),
+            fast_open: raw
+                .socket
+                .as_ref()
+                .and_then(|socket| Some(socket.fast_open.as_ref()?.place.clone())),
             endpoints: raw.endpoints.place.clone(),
             max_connections: endpoints.find_map(|endpoint| match &endpoint.value {
                 StringOr::Table(endpoint) => Some(endpoint.max_connections.as_ref()?.place.clone()),
@@ -70,6 +75,11 @@ impl Compiler<'_> {
         for ((named, leads), has_requests) in pools.iter_mut().zip(of_pool).zip(has_requests) {
             if let Some(lead) = leads.first() {
                 self.check_takes_bytes(named, &lead.place);
+            }
+            let mut connections = leads.iter().filter(|lead| !lead.is_udp);
+            // Of what is passed on as it is, the first bytes are there.
+            if let Some(lead) = connections.find(|lead| !lead.is_passthrough) {
+                self.check_hears_servers(named, &lead.place);
             }
             if let Some(udp) = leads.iter().find(|lead| lead.is_udp) {
                 self.check_takes_datagrams(named, &udp.place);
@@ -103,6 +113,24 @@ impl Compiler<'_> {
                 .error(place.clone(), "what is relayed is never turned into HTTP/2")
                 .also(lead.clone(), "it goes to this pool")
                 .help("leave `protocol` out, or give what is relayed a pool of its own");
+        }
+    }
+
+    /// With TCP Fast Open, Linux connects when there is something to send.
+    fn check_hears_servers(&mut self, named: &NamedPool, lead: &Place) {
+        let NamedPool { pool, keys, .. } = named;
+        let begins = pool.tls.is_some() || pool.proxy_protocol.is_some();
+        if let (Some(place), true, false) = (&keys.fast_open, pool.socket.fast_open, begins) {
+            self.problems
+                .error(
+                    place.clone(),
+                    "with `fast_open` no endpoint is connected to before a client has spoken",
+                )
+                .also(
+                    lead.clone(),
+                    "here, a client may wait for the endpoint to speak first",
+                )
+                .help("leave `fast_open` out, or give what is relayed a pool of its own");
         }
     }
 

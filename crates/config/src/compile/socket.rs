@@ -130,7 +130,7 @@ impl Compiler<'_> {
         PoolSocket {
             source: raw.source.and_then(|source| self.source(source, endpoints)),
             interface: raw.interface.map(|interface| self.interface(interface)),
-            fast_open: raw.fast_open.unwrap_or_default(),
+            fast_open: raw.fast_open.is_some_and(|fast_open| fast_open.value),
             connection: self.socket_options(raw.nodelay, raw.keep_alive, raw.user_timeout),
         }
     }

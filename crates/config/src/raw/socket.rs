@@ -39,7 +39,7 @@ pub(crate) struct RawPoolSocket {
     pub interface: Option<At<String>>,
     /// `true`: the first bytes leave with the first packet where the endpoint allows (TCP Fast
     /// Open). Default: false.
-    pub fast_open: Option<bool>,
+    pub fast_open: Option<At<bool>>,
     /// `true` (the default): small writes leave at once.
     pub nodelay: Option<At<bool>>,
     /// How long a peer may be silent before it is probed, 1s to 8h, or `"off"` (the default).

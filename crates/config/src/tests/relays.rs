@@ -1352,3 +1352,29 @@ fn flags_name_what_is_spoken() {
       = help: add a port: "5x:80"
     "##);
 }
+
+/// Where something goes first on every connection, or has come already, nobody waits.
+#[test]
+fn what_may_wait_for_the_endpoint_to_speak_has_no_fast_open() {
+    let fast = |keys: &str| format!("socket = {{ fast_open = true }}\n{keys}");
+    assert_snapshot!(mistakes(&relay("tcp", "", &fast(""))), @r"
+    error: with `fast_open` no endpoint is connected to before a client has spoken
+     --> pointsman.toml:8:24
+      |
+    4 | pool = 'app'
+      |        ----- here, a client may wait for the endpoint to speak first
+    ...
+    8 | socket = { fast_open = true }
+      |                        ^^^^
+      |
+      = help: leave `fast_open` out, or give what is relayed a pool of its own
+    ");
+    for keys in ["proxy_protocol = 'v2'", "tls = { name = 'a.example' }"] {
+        snapshot(&relay("tcp", "", &fast(keys)));
+    }
+    let rule = "protocol = 'tcp'\npassthrough = [{ sni = 'a.example', pool = 'a' }]";
+    let pool = fast("endpoints = ['10.0.0.1:443']");
+    snapshot(&format!(
+        "[listeners.a]\nbind = ':1'\n{rule}\n[pools.a]\n{pool}"
+    ));
+}
