@@ -59,11 +59,15 @@ fn socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Socket> 
     if address.ip().is_unspecified() {
         // Each datagram says which of our addresses it was sent to, as clients take answers from
         // no other.
-        let (level, name) = match address {
-            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
-            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
-        };
-        set(&SockRef::from(&socket), level, name, 1)?;
+        let socket = SockRef::from(&socket);
+        if address.is_ipv6() {
+            set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        }
+        // Also of IPv4 clients of a socket that takes both: that of IPv6 does not tell an address
+        // of ours from one of everybody.
+        if address.is_ipv4() || options.dual_stack {
+            set(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        }
     }
     set_gro(&SockRef::from(&socket));
     Ok(socket)

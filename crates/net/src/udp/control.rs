@@ -8,8 +8,8 @@ use libc::{c_int, c_uint, cmsghdr};
 
 use super::address::{in_addr, in6_addr};
 
-/// Enough for an address of IPv6 and a length; nothing else is asked for.
-pub(super) const ROOM: usize = 64;
+/// Enough for an address of IPv6, one of IPv4 and a length; nothing else is asked for.
+pub(super) const ROOM: usize = 96;
 
 /// Memory for control messages, aligned as they are.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ impl Control {
                 let info = libc::in_pktinfo {
                     ipi_ifindex: 0,
                     ipi_spec_dst: in_addr(local),
-                    ipi_addr: libc::in_addr { s_addr: 0 },
+                    ipi_addr: in_addr(local),
                 };
                 self.add(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
             }
@@ -85,7 +85,7 @@ impl Control {
 /// What the control messages of a received message say.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Noted {
-    /// Our address that it was sent to.
+    /// Our address that it was sent to; `None` also if it was sent to others too.
     pub(super) local: Option<IpAddr>,
     /// It is datagrams of this length, the last one perhaps shorter.
     pub(super) segment_bytes: Option<usize>,
@@ -102,12 +102,11 @@ impl Noted {
             };
             match (header.cmsg_level, header.cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    // Not `ipi_addr`: that is what the datagram says, which may be a broadcast
-                    // address, while this is the address of ours to answer from.
-                    let local = value.get(offset_of!(libc::in_pktinfo, ipi_spec_dst)..);
-                    noted.local = local
-                        .and_then(|local| local.first_chunk::<4>())
-                        .map(|local| IpAddr::from(*local));
+                    // The address that the datagram says, and the one of ours to answer from.
+                    // They differ if the first is that of a group, or of everybody.
+                    let said = ip_at(value, offset_of!(libc::in_pktinfo, ipi_addr));
+                    let ours = ip_at(value, offset_of!(libc::in_pktinfo, ipi_spec_dst));
+                    noted.local = said.filter(|_| said == ours);
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     const { assert!(offset_of!(libc::in6_pktinfo, ipi6_addr) == 0) };
@@ -128,6 +127,12 @@ impl Noted {
         }
         noted
     }
+}
+
+/// The address of IPv4 at this place of a value.
+fn ip_at(value: &[u8], offset: usize) -> Option<IpAddr> {
+    let ip = value.get(offset..)?.first_chunk::<4>()?;
+    Some(IpAddr::from(*ip))
 }
 
 /// The header that `control` begins with.
@@ -185,6 +190,24 @@ mod tests {
             segment_bytes: Some(1200),
         };
         assert_eq!(Noted::read(control.bytes()), expected);
+    }
+
+    #[test]
+    fn what_was_sent_to_everybody_was_not_sent_to_an_address_of_ours() {
+        // On a socket that takes both, there are both.
+        for is_ipv6 in [false, true] {
+            let mut control = Control::EMPTY;
+            if is_ipv6 {
+                control.add_local(IpAddr::from([127, 255, 255, 255]), true);
+            }
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 1,
+                ipi_spec_dst: in_addr([127, 0, 0, 1].into()),
+                ipi_addr: in_addr([127, 255, 255, 255].into()),
+            };
+            control.add(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+            assert_eq!(Noted::read(control.bytes()).local, None);
+        }
     }
 
     #[test]

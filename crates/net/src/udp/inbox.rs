@@ -49,7 +49,7 @@ pub struct Datagram<'a> {
     /// Who sent it. A client of IPv4 has an address of IPv4 on sockets that take both.
     pub peer: SocketAddr,
     /// Our address that it was sent to, on sockets of [`crate::bind_udp`]; `None` on others and if
-    /// it was sent to a group.
+    /// it was sent to a group or to everybody, where each of the sockets has received it.
     pub local: Option<IpAddr>,
 }
 

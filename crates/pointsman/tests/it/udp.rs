@@ -469,6 +469,26 @@ fn a_listener_that_is_its_own_endpoint_makes_no_loop() {
 }
 
 #[test]
+fn what_is_sent_to_everybody_is_for_nobody() {
+    let both = "bind = \"[::]:0\"\nsocket = { dual_stack = true }";
+    for bind in ["bind = \"0.0.0.0:0\"", both] {
+        let endpoint = UdpEndpoint::echo();
+        let proxy = relay(&[&endpoint]).listener(bind).workers(2).start();
+        let everybody = SocketAddr::from(([127, 255, 255, 255], proxy.address().port()));
+        let client = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
+        client.set_broadcast(true).expect("it is asked for");
+        client
+            .send_to(b"x", &everybody.into())
+            .expect("loopback takes it");
+        // Each of the workers has heard it.
+        poll_until("it is dropped twice", SOON, || {
+            count(&proxy, "datagrams_dropped_total") == 2.0
+        });
+        assert_eq!(endpoint.received_count(), 0);
+    }
+}
+
+#[test]
 fn an_answer_to_ourselves_is_not_sent() {
     let endpoint = UdpEndpoint::echo();
     let proxy = relay(&[&endpoint]).start();

@@ -141,12 +141,12 @@ impl Relay {
         Some(flow)
     }
 
-    /// False for who cannot be answered, and for ourselves: an answer to the listener's own address
-    /// would come back as a question, for ever.
+    /// False for who cannot be answered; for what was sent to a group or to everybody, which all
+    /// workers have; and for ourselves: an answer to the listener's own address would come back as a
+    /// question, for ever.
     fn is_client(&self, ends: &Ends) -> bool {
-        let local = self.destination(ends);
         let client = SocketAddr::new(ends.client.ip().to_canonical(), ends.client.port());
-        client.port() != 0 && client != local
+        client.port() != 0 && ends.local.is_some() && client != self.destination(ends)
     }
 
     /// Sends datagrams of one flow to its endpoint.
