@@ -519,7 +519,9 @@ fn a_handshake_that_fails_is_counted_and_reaches_no_endpoint() {
     let mut silent = proxy.client();
     silent.read_to_end();
     let failed = "pointsman_listener_tls_failed_total";
-    assert_eq!(proxy.metric(failed, &[]), 2.0);
+    poll_until("both are counted", SOON, || {
+        proxy.metric(failed, &[]) == 2.0
+    });
     assert_eq!(endpoint.connection_count(), 0);
     let tls = TlsClient::new(&pki, "db.example");
     let mut client = Client::connect_tls(proxy.peer(), &tls);
