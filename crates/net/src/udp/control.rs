@@ -1,7 +1,7 @@
 //! What a message carries beside its bytes (`cmsg(3)`): our address, and the length of the
 //! datagrams that it is made of.
 
-use std::mem::{offset_of, size_of};
+use std::mem::{self, offset_of, size_of};
 use std::net::IpAddr;
 
 use libc::{c_int, c_uint, cmsghdr};
@@ -61,11 +61,11 @@ impl Control {
             self.length + space <= ROOM,
             "there is room for one of each kind"
         );
-        let header = cmsghdr {
-            cmsg_len: length as _,
-            cmsg_level: level,
-            cmsg_type: kind,
-        };
+        // SAFETY: integers. Some C libraries have one more among them.
+        let mut header: cmsghdr = unsafe { mem::zeroed() };
+        header.cmsg_len = length as _;
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
         // SAFETY: both end within `space`, which there is, as was just checked; neither write
         // needs an alignment.
         unsafe {
