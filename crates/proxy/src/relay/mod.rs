@@ -1,8 +1,9 @@
 //! What is passed on without being understood: connections ([`tcp`], each of whose two ways is a
 //! `way`) and datagrams ([`udp`], which finds the flow of each in `flows`). The same steps as for a
-//! request, without messages: route, admit, connect, forward, record.
+//! request, without messages: route, admit (`search`), connect, forward, record.
 
 mod flows;
+mod search;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 mod way;

@@ -7,16 +7,15 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use balance::{Tried, Wanted, hash_key};
 use config::Route;
 use message::RequestHead;
 use net::{Buffer, Stream};
 
+use super::search::Search;
 use super::way::{Broken, Way};
-use crate::attempt::{Failed, Retryable, Stop};
+use crate::attempt::{Failed, Stop};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::key;
 use crate::record::{Attempt, EndedBy, Outcome, Phase, Record, Relayed};
 use crate::upstream::{self, Admission, Upstream};
 use crate::worker::Worker;
@@ -28,14 +27,6 @@ struct Relay<'a> {
     record: Record,
     up: Way,
     down: Way,
-}
-
-/// How far it has come in its search for an endpoint.
-#[derive(Default)]
-struct Search {
-    tried: Tried,
-    /// Extra attempts.
-    retries: u32,
 }
 
 /// How a relay ended.
@@ -86,9 +77,8 @@ pub(crate) fn serve(
 
 impl Relay<'_> {
     async fn run(&mut self, route: Option<usize>) {
-        let worker = self.worker;
         let served = match route {
-            Some(route) => self.serve(&worker.plan.snapshot.routes[route]).await,
+            Some(route) => self.serve(route).await,
             None => Err(Stop::Failure(Failure::RouteNotFound, EndedBy::Us)),
         };
         match served {
@@ -111,10 +101,12 @@ impl Relay<'_> {
             .finish(self.worker, peer, &request, bytes, Instant::now());
     }
 
-    async fn serve(&mut self, route: &Route) -> Result<(), Stop> {
+    async fn serve(&mut self, route: usize) -> Result<(), Stop> {
         let worker = self.worker;
+        let client = &self.client.peer.address;
+        let mut search = Search::new(worker, route, client, self.record.time);
+        let route = &worker.plan.snapshot.routes[route];
         worker.plan.pools[route.pool].retry_budget.earn();
-        let mut search = Search::default();
         loop {
             // Apart, so that a connection needs no memory for it once it is relayed.
             let (attempt, upstream) = Box::pin(self.connect(route, &mut search)).await?;
@@ -132,8 +124,7 @@ impl Relay<'_> {
                 self.record
                     .end_attempt(worker, &attempt, Outcome::Reset, now);
                 let failure = Failure::ConnectionTerminated;
-                if self.may_move(route, &search, Failed::NotConnected(failure)) {
-                    search.retries += 1;
+                if search.may_move(worker, Failed::NotConnected(failure)) {
                     self.up.begin_anew();
                     self.down = Way::default();
                     continue;
@@ -141,7 +132,8 @@ impl Relay<'_> {
                 self.abort();
                 return Err(Stop::Failure(failure, EndedBy::Endpoint));
             }
-            self.record.end_attempt(worker, &attempt, Outcome::Ok, now);
+            let outcome = self.outcome(end);
+            self.record.end_attempt(worker, &attempt, outcome, now);
             self.record.ended_by = match end {
                 End::InOrder => None,
                 End::ByClient => {
@@ -163,6 +155,17 @@ impl Relay<'_> {
                 }
             };
             return Ok(());
+        }
+    }
+
+    /// What `end` says about the endpoint.
+    fn outcome(&self, end: End) -> Outcome {
+        match end {
+            // What comes behind an answer may be how this protocol ends.
+            _ if self.down.bytes_read() > 0 => Outcome::Ok,
+            End::InOrder | End::HeardEnough => Outcome::Ok,
+            End::ByEndpoint if self.up.bytes_written() > 0 => Outcome::Reset,
+            End::ByEndpoint | End::ByClient | End::Idle | End::Drained => Outcome::Abandoned,
         }
     }
 
@@ -189,33 +192,16 @@ impl Relay<'_> {
         search: &mut Search,
     ) -> Result<(Attempt, Upstream), Stop> {
         let worker = self.worker;
-        let plan = &worker.plan;
-        let pool = &plan.pools[route.pool];
-        // What a request could bring is not there.
-        let request = RequestHead::default();
-        let client = &self.client.peer.address;
-        let key = pool.key().and_then(|key| key::of(key, &request, client));
-        let key = key.map(hash_key);
-        let time = self.record.time;
-        let visit = plan
-            .stickiness
-            .visit(route.pool, pool, &request, client, time);
         loop {
             self.record.phase = Phase::Queue;
             let mut now = Instant::now();
-            let wanted = Wanted {
-                tried: &search.tried,
-                now,
-                class: self.record.route.unwrap_or_default(),
-                key,
-                session: visit.session,
-            };
+            let wanted = search.wanted(now);
             let Admission { lease, why, queued } =
                 upstream::admit(worker, &mut self.client, route.pool, &wanted).await?;
             if queued.is_some() {
                 now = Instant::now();
             }
-            search.tried.insert(lease.index());
+            search.picked(worker, lease.index(), why);
             let attempt = self.record.begin_attempt(worker, lease, why, queued, now);
             self.record.phase = Phase::Connect;
             let (client, lease) = (&mut self.client, &attempt.lease);
@@ -230,21 +216,10 @@ impl Relay<'_> {
             };
             self.record
                 .end_attempt(worker, &attempt, failed.outcome(), Instant::now());
-            if !self.may_move(route, search, failed) {
+            if !search.may_move(worker, failed) {
                 return Err(failed.stop());
             }
-            search.retries += 1;
         }
-    }
-
-    /// True if another endpoint may be tried; counts that.
-    fn may_move(&self, route: &Route, search: &Search, failed: Failed) -> bool {
-        let may_move = failed.retryable(&route.retry.on) == Retryable::Always
-            && search.retries < route.retry.attempts;
-        if may_move {
-            self.worker.metrics.pools[route.pool].retries.increment();
-        }
-        may_move
     }
 
     /// Passes bytes both ways between the client and `endpoint`, from which `buffer` has what has

@@ -101,7 +101,7 @@ impl Relay {
         }
         let mut search = self.search(&ends);
         let Some((attempt, socket)) = self.reach(&mut search, now) else {
-            if !search.tried.is_empty() {
+            if search.endpoint.has_tried() {
                 self.write_down(search, Count::default(), Count::default(), now);
             }
             return None;

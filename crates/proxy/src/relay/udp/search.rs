@@ -6,28 +6,25 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use balance::{Address, Endpoint, Lease, Pick, Tried, Wanted, Why, hash_key};
+use balance::{Address, Endpoint, Lease, Pick, Why};
 use config::Route;
-use message::RequestHead;
 use net::UdpSocket;
 
 use super::Relay;
-use crate::attempt::{Failed, Retryable, Stop};
+use crate::attempt::{Failed, Stop};
 use crate::client::Peer;
 use crate::client_address::ClientAddress;
 use crate::failure::Failure;
-use crate::key;
 use crate::record::{Attempt, Phase, Record, Relayed};
 use crate::relay::flows::Ends;
+use crate::relay::search;
 use crate::upstream::connect_failure;
 
 /// A flow's search, which begins anew where nobody listens.
 pub(super) struct Search {
     pub(super) peer: Peer,
     pub(super) record: Record,
-    pub(super) tried: Tried,
-    /// Extra attempts.
-    retries: u32,
+    pub(super) endpoint: search::Search,
 }
 
 impl Relay {
@@ -51,11 +48,11 @@ impl Relay {
             protocol: "udp",
             ..Relayed::default()
         };
+        let record = Record::begin_relay(worker, &peer, relayed, Some(self.route));
         Search {
-            record: Record::begin_relay(worker, &peer, relayed, Some(self.route)),
+            endpoint: search::Search::new(worker, self.route, &peer.address, record.time),
+            record,
             peer,
-            tried: Tried::new(),
-            retries: 0,
         }
     }
 
@@ -64,7 +61,7 @@ impl Relay {
     pub(super) fn reach(&self, search: &mut Search, now: Instant) -> Option<(Attempt, UdpSocket)> {
         loop {
             let (lease, why) = self.pick(search, now)?;
-            search.tried.insert(lease.index());
+            search.endpoint.picked(&self.worker, lease.index(), why);
             let record = &mut search.record;
             record.phase = Phase::Connect;
             let attempt = record.begin_attempt(&self.worker, lease, why, None, now);
@@ -88,35 +85,13 @@ impl Relay {
     /// Picks an endpoint. There is no queue: who comes when all are full is turned away, as by a
     /// full socket.
     fn pick(&self, search: &Search, now: Instant) -> Option<(Lease, Why)> {
-        let (worker, index) = (&self.worker, self.route().pool);
-        let (pool, metrics) = (&worker.plan.pools[index], &worker.metrics.pools[index]);
-        // What a request could bring is not there.
-        let request = RequestHead::default();
-        let client = &search.peer.address;
-        let key = pool.key().and_then(|key| key::of(key, &request, client));
-        let time = search.record.time;
-        let stickiness = &worker.plan.stickiness;
-        let wanted = Wanted {
-            tried: &search.tried,
-            now,
-            class: self.route,
-            key: key.map(hash_key),
-            session: stickiness
-                .visit(index, pool, &request, client, time)
-                .session,
-        };
-        let mut balancer = worker.balancers[index].borrow_mut();
+        let (worker, pool) = (&self.worker, self.route().pool);
+        let wanted = search.endpoint.wanted(now);
+        let mut balancer = worker.balancers[pool].borrow_mut();
         match balancer.pick(&wanted, &mut worker.random.borrow_mut()) {
-            Pick::Endpoint(lease, why) => {
-                match why {
-                    Why::Sticky => metrics.sticky_hits.increment(),
-                    Why::Moved => metrics.sticky_misses.increment(),
-                    _ => {}
-                }
-                Some((lease, why))
-            }
+            Pick::Endpoint(lease, why) => Some((lease, why)),
             Pick::CircuitOpen => {
-                metrics.circuit_open.increment();
+                worker.metrics.pools[pool].circuit_open.increment();
                 None
             }
             Pick::Full | Pick::Refused => None,
@@ -157,21 +132,14 @@ impl Relay {
         failed: Failed,
         now: Instant,
     ) -> bool {
-        let (worker, route) = (&self.worker, self.route());
         let record = &mut search.record;
-        record.end_attempt(worker, attempt, failed.outcome(), now);
-        let may_retry = failed.retryable(&route.retry.on) == Retryable::Always
-            && search.retries < route.retry.attempts;
+        record.end_attempt(&self.worker, attempt, failed.outcome(), now);
         // It stands if no other endpoint is found.
         if let Stop::Failure(failure, by) = failed.stop() {
             record.failure = Some(failure);
             record.ended_by = Some(by);
         }
-        if may_retry {
-            search.retries += 1;
-            worker.metrics.pools[route.pool].retries.increment();
-        }
-        may_retry
+        search.endpoint.may_move(&self.worker, failed)
     }
 
     pub(super) fn route(&self) -> &Route {
