@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::Compiler;
-use crate::raw::{Protocol, RawListener, RawUdp};
+use crate::raw::{Demand, Protocol, RawListener, RawUdp};
 use crate::spanned::{At, Place, WordOr};
 use crate::{ListenerProtocol, UdpSettings};
 
@@ -51,6 +51,9 @@ impl Compiler<'_> {
                 problem.also(place, "what is spoken here");
             }
         }
+        if word == Protocol::Detect {
+            self.refuse_detour(raw);
+        }
         match word {
             Protocol::Http => ListenerProtocol::Http,
             Protocol::Tcp => ListenerProtocol::Tcp,
@@ -58,6 +61,26 @@ impl Compiler<'_> {
                 patience: self.duration(patience, DETECT),
             },
             Protocol::Udp => ListenerProtocol::Udp(udp(raw.udp.take())),
+        }
+    }
+}
+
+impl Compiler<'_> {
+    /// Where clients must show certificates, there is to be no way without TLS.
+    fn refuse_detour(&mut self, raw: &RawListener) {
+        if let Some(At {
+            value: WordOr::Table(tls),
+            ..
+        }) = &raw.tls
+            && let Some(client) = &tls.client
+            && client.value.certificate != Some(Demand::Optional)
+        {
+            self.problems
+                .error(
+                    client.place.clone(),
+                    "clients that speak without TLS, as they may here, show no certificate",
+                )
+                .help("with protocol = \"http\" or \"tcp\" there is no way past TLS");
         }
     }
 }

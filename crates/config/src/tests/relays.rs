@@ -235,6 +235,21 @@ fn tls_is_passed_on_by_name_and_by_protocol() {
 }
 
 #[test]
+fn a_listener_that_detects_demands_no_certificates() {
+    let text = |certificate: &str| {
+        format!(
+            "[listeners.all]\nbind = ':443'\nprotocol = 'detect'\n\
+             tls = {{ cert = 'shop.pem', key = 'shop.key', \
+             client = {{ ca = 'ca.pem'{certificate} }} }}\n\
+             [pools.app]\nendpoints = ['10.0.0.1:443']"
+        )
+    };
+    assert!(mistakes(&text("")).contains("show no certificate"));
+    assert!(mistakes(&text(", certificate = 'required'")).contains("show no certificate"));
+    snapshot(&text(", certificate = 'optional'"));
+}
+
+#[test]
 fn a_listener_of_tcp_may_pass_on_some_names_and_nothing_else() {
     let text = "[listeners.secure]\nbind = ':443'\nprotocol = 'tcp'\n\
                 passthrough = [{ sni = 'a.example', pool = 'app' }]\ntimeouts.idle = '1m'\n\

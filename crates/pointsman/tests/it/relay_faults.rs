@@ -115,9 +115,26 @@ fn an_endpoint_that_shows_a_silent_client_out_is_not_to_blame() {
         .start();
     proxy.client().expect_reset();
     let line = &proxy.log(1)[0];
-    assert_eq!(outcomes(line), ["ok"], "{line}");
+    assert_eq!(outcomes(line), ["abandoned"], "{line}");
     assert_eq!(line["ended_by"], "endpoint", "{line}");
     assert!(line["failure"].is_null(), "{line}");
+}
+
+/// What it has been sent may have been executed: no other endpoint gets it.
+#[test]
+fn an_endpoint_that_breaks_off_instead_of_an_answer_is_to_blame() {
+    let broken = || Endpoint::raw(|_| vec![Step::Read(5), Step::Reset]);
+    let [one, other] = [broken(), broken()];
+    let proxy = relay(&[&one, &other])
+        .pool("retry = { attempts = 1 }")
+        .start();
+    let mut client = proxy.client();
+    client.send("hello");
+    client.expect_reset();
+    let line = &proxy.log(1)[0];
+    assert_eq!(outcomes(line), ["reset"], "{line}");
+    assert_eq!(line["ended_by"], "endpoint", "{line}");
+    assert_eq!(one.connection_count() + other.connection_count(), 1);
 }
 
 #[test]
