@@ -375,6 +375,38 @@ fn a_flow_leaves_an_endpoint_that_is_down() {
 }
 
 #[test]
+fn a_flow_of_a_time_when_all_were_down_finds_an_endpoint_that_is_back() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let is_one_well = Arc::clone(&is_well);
+    let one = UdpEndpoint::start(move |_| match is_one_well.load(Ordering::Relaxed) {
+        true => vec![b"one".into()],
+        false => Vec::new(),
+    });
+    let other = UdpEndpoint::silent();
+    let check = "check = { udp = { send = \"ping\", expect = \"o\" }, interval = \"100ms\" }";
+    let proxy = in_turn(&[&one, &other])
+        .listener("timeouts = { idle = \"500ms\" }")
+        .pool(check)
+        .start();
+    proxy.wait_for_down(2);
+    // One at each of them, and neither is ever idle.
+    let clients = [client(&proxy), client(&proxy)];
+    for client in &clients {
+        client.send("who");
+    }
+    wait_for_open(&proxy, 2.0);
+    is_well.store(true, Ordering::Relaxed);
+    poll_until("both are answered", SOON, || {
+        let mut answers = clients.iter().map(|client| {
+            client.send("who");
+            client.receive_within(Duration::from_millis(20))
+        });
+        // Not the first that is not: both go on.
+        answers.by_ref().filter(Option::is_some).count() == 2
+    });
+}
+
+#[test]
 fn nobody_is_asked_for_more_than_it_takes() {
     let endpoint = UdpEndpoint::echo();
     let table = format!("address = \"{}\", max_connections = 1", endpoint.address());

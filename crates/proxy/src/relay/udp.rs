@@ -255,7 +255,7 @@ impl Relay {
     fn flow(self: &Rc<Self>, ends: Ends, now: Instant) -> Option<Rc<Flow>> {
         let flow = self.flows.borrow().find(&ends).cloned();
         match flow {
-            Some(flow) if flow.may_stay() => return Some(flow),
+            Some(flow) if flow.may_stay(now, self.idle) => return Some(flow),
             Some(flow) => self.end(&flow, End::Down, now),
             None => {}
         }

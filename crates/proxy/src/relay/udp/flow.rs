@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use balance::{AdminState, Availability, Endpoint};
 use message::RequestHead;
@@ -38,6 +38,8 @@ struct Open {
     socket: UdpSocket,
     /// The endpoint was picked although it was out of rotation, so it need not be up.
     is_fail_open: bool,
+    /// When the endpoint was picked, or has last sent something.
+    heard: Instant,
     /// Stands before each datagram to the endpoint.
     preface: Box<[u8]>,
     /// The last datagram, for as long as another endpoint may get it.
@@ -80,11 +82,14 @@ const UNANSWERED_BYTES_MAX: usize = 2048;
 
 impl Flow {
     /// False if the endpoint has gone out of rotation: a client that goes on talking would else
-    /// never get away from it.
-    pub(super) fn may_stay(&self) -> bool {
+    /// never get away from it. One that was out of it when it was picked has `patience` to say
+    /// something.
+    pub(super) fn may_stay(&self, now: Instant, patience: Duration) -> bool {
         let open = self.open.borrow();
-        open.as_ref()
-            .is_some_and(|open| open.is_fail_open || !is_out(open.attempt.lease.endpoint()))
+        open.as_ref().is_some_and(|open| {
+            !is_out(open.attempt.lease.endpoint())
+                || (open.is_fail_open && now < open.heard + patience)
+        })
     }
 }
 
@@ -113,6 +118,7 @@ impl Relay {
         }
         let open = Open {
             is_fail_open: is_out(attempt.lease.endpoint()),
+            heard: now,
             search,
             attempt,
             socket,
@@ -242,6 +248,7 @@ impl Relay {
             return false;
         };
         open.is_fail_open = is_out(attempt.lease.endpoint());
+        open.heard = now;
         (open.attempt, open.socket) = (attempt, socket);
         if let Some(last) = &open.unanswered {
             // If this one is gone too, that shows later.
@@ -331,6 +338,7 @@ impl Relay {
 
     /// Has what the endpoint has sent wait for its way to the client.
     fn deliver(&self, ends: Ends, open: &mut Open, inbox: &Inbox, now: Instant) {
+        open.heard = now;
         let mut to_clients = self.to_clients.borrow_mut();
         let flusher = self.flusher.borrow();
         if to_clients.is_empty() {
