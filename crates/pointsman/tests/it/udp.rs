@@ -267,6 +267,30 @@ fn the_longest_idle_flow_makes_room() {
 }
 
 #[test]
+fn who_has_just_spoken_makes_no_room() {
+    let endpoint = UdpEndpoint::echo();
+    let proxy = relay(&[&endpoint])
+        .listener("udp = { flows = 2 }")
+        .workers(1)
+        .start();
+    let (old, older) = (client(&proxy), client(&proxy));
+    for _ in 0..200 {
+        older.ask("x");
+        old.ask("x");
+        // Most of these two are received at once. It is `old` that has been silent for longest.
+        let new = client(&proxy);
+        older.send("y");
+        new.send("y");
+        new.receive();
+        older.receive();
+    }
+    let kept = older.local_address().to_string();
+    let log = proxy.stop().log();
+    let evicted = log.lines().filter(|line| line.contains(&kept));
+    assert_eq!(evicted.count(), 1, "at the end alone");
+}
+
+#[test]
 fn a_refused_datagram_moves_to_another_endpoint() {
     let (dead, alive) = (UdpEndpoint::echo(), UdpEndpoint::echo());
     dead.kill();

@@ -251,11 +251,16 @@ impl Relay {
         }
     }
 
-    /// The flow between these ends, a new one if need be. `None` if nobody takes it.
+    /// The flow between these ends, which have a datagram; a new one if need be. `None` if nobody
+    /// takes it.
     fn flow(self: &Rc<Self>, ends: Ends, now: Instant) -> Option<Rc<Flow>> {
         let flow = self.flows.borrow().find(&ends).cloned();
         match flow {
-            Some(flow) if flow.may_stay(now, self.idle) => return Some(flow),
+            Some(flow) if flow.may_stay(now, self.idle) => {
+                // At once: it must not make room for others whose datagrams came with its own.
+                self.flows.borrow_mut().touch(flow.place, now);
+                return Some(flow);
+            }
             Some(flow) => self.end(&flow, End::Down, now),
             None => {}
         }

@@ -26,7 +26,7 @@ use crate::upstream::connect_failure;
 /// A client's datagrams, and what the endpoint sends back.
 pub(super) struct Flow {
     pub(super) ends: Ends,
-    place: Place,
+    pub(super) place: Place,
     /// `None`: it is over.
     open: RefCell<Option<Open>>,
 }
@@ -191,7 +191,6 @@ impl Relay {
         if let Some(open) = &mut *flow.open.borrow_mut() {
             all.for_each(|bytes| open.received.add(bytes));
         }
-        self.flows.borrow_mut().touch(flow.place, now);
         true
     }
 
