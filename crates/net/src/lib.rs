@@ -28,7 +28,7 @@ pub use idle::IdleConnections;
 pub use listener::{Acceptor, Listening, bind};
 pub use options::{ConnectOptions, ConnectionOptions, ListenerOptions};
 pub use pipe::Pipe;
-pub use runtime::{available_workers, open_files_max, run_worker};
+pub use runtime::{available_workers, is_shortage, open_files_max, run_worker};
 pub use stream::Stream;
 pub use tls::{
     CertificatePem, ClientCertificate, ClientVerification, ShownCertificate, TlsClient,

@@ -25,6 +25,18 @@ pub fn run_worker<F: Future>(main: F) -> io::Result<F::Output> {
     Ok(runtime.block_on(main))
 }
 
+/// True if a socket could not be made for want of something that other sockets give back: file
+/// descriptors, ports, memory.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory
+    ) || matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS)
+    )
+}
+
 /// File descriptors that the process may have.
 pub fn open_files_max() -> usize {
     let limit = getrlimit(Resource::Nofile).current;

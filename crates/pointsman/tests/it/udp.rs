@@ -267,6 +267,22 @@ fn the_longest_idle_flow_makes_room() {
 }
 
 #[test]
+fn no_flow_makes_room_for_one_that_no_room_would_help() {
+    let endpoint = UdpEndpoint::echo();
+    let proxy = relay(&[&endpoint])
+        // The kernel lets nobody send to everybody.
+        .and_to("255.255.255.255:9")
+        .pool("policy = \"round_robin\"\noutlier = \"off\"")
+        .start();
+    let clients: Vec<_> = (0..6).map(|_| client(&proxy)).collect();
+    for client in &clients {
+        assert_eq!(client.ask("x"), b"x");
+    }
+    assert_eq!(open_flows(&proxy), 6.0);
+    assert_eq!(count(&proxy, "flows_evicted_total"), 0.0);
+}
+
+#[test]
 fn who_has_just_spoken_makes_no_room() {
     let endpoint = UdpEndpoint::echo();
     let proxy = relay(&[&endpoint])

@@ -98,8 +98,8 @@ impl Relay {
         }
     }
 
-    /// A socket to this endpoint, for `peer`. If there are no file descriptors left, the flow that
-    /// has been silent for longest makes room.
+    /// A socket to this endpoint, for `peer`. If there are no file descriptors left, or no ports, the
+    /// flow that has been silent for longest makes room.
     fn connect(
         &self,
         endpoint: &Endpoint,
@@ -113,14 +113,12 @@ impl Relay {
             // Our own listener: what is sent there comes back to us as from a new client.
             return Err(Failure::DestinationUnroutable);
         }
-        let connect = || {
-            let socket = UdpSocket::connect(address, &self.options);
-            socket.map_err(|error| connect_failure(&error))
-        };
-        match connect() {
-            Err(Failure::InternalError) if self.evict(now) => connect(),
+        let connect = || UdpSocket::connect(address, &self.options);
+        let socket = match connect() {
+            Err(error) if net::is_shortage(&error) && self.evict(now) => connect(),
             result => result,
-        }
+        };
+        socket.map_err(|error| connect_failure(&error))
     }
 
     /// The attempt has failed before the endpoint has sent anything. True if there may be another
