@@ -145,6 +145,8 @@ impl Relay<'_> {
                     Some(EndedBy::Endpoint)
                 }
                 End::HeardEnough => {
+                    // Others may have the endpoint meanwhile.
+                    drop((attempt, stream));
                     let patience = route.timeouts.body;
                     Box::pin(self.client.close_gently(patience)).await;
                     Some(EndedBy::Endpoint)
