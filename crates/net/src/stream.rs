@@ -72,6 +72,18 @@ impl Stream {
         }
     }
 
+    /// True if the kernel has reported nothing to read: whoever was told to wait for that need not
+    /// ask again. Asks nobody; TLS cannot know.
+    pub fn is_silent(&self) -> bool {
+        let nothing = || Ok(());
+        let asked = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Tls(_) => return false,
+        };
+        asked.is_err()
+    }
+
     /// Writes some of `bytes`.
     ///
     /// With TLS, what was taken may wait for room in the kernel: any later call moves it on, and

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use net::{Buffer, Pipe, SMALL, Stream};
+use tokio::task::coop::has_budget_remaining;
 use tokio::task::yield_now;
 
 /// How far the bytes of one side have come.
@@ -18,6 +19,8 @@ pub(crate) struct Way {
     /// Reads in a row that speak for the other manner of moving bytes.
     doubts: u8,
     is_bulk: bool,
+    /// The source wakes the task once it has something to say.
+    is_waiting: bool,
     /// Nothing more comes from the source.
     has_ended: bool,
     /// That is because it was cut: the sink is not to take it for an end in good order.
@@ -101,9 +104,10 @@ impl Way {
         buffer: &mut Buffer,
         sink: &mut Stream,
     ) -> Result<(), Broken> {
-        if self.is_over {
+        if self.is_over || (self.is_waiting && source.is_silent()) {
             return Ok(());
         }
+        self.is_waiting = false;
         match self.poll_to_end(cx, source, buffer, sink) {
             Poll::Ready(Ok(())) => self.is_over = true,
             Poll::Ready(Err(broken)) => return Err(broken),
@@ -147,7 +151,12 @@ impl Way {
                     self.pipe = None;
                     return match sink.poll_flush(cx) {
                         Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::sink(&error))),
-                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                        Poll::Ready(Ok(())) => {
+                            // A task that has used up its share is told to wait for its next turn.
+                            self.is_waiting = has_budget_remaining();
+                            Poll::Pending
+                        }
+                        Poll::Pending => Poll::Pending,
                     };
                 }
             }
@@ -183,6 +192,8 @@ impl Way {
         sink_can_splice: bool,
     ) -> Poll<io::Result<usize>> {
         if !self.is_bulk {
+            // It is not silent, as far as is known: memory in advance costs less than asking first.
+            buffer.spare();
             let count = ready!(source.poll_read(cx, buffer))?;
             self.judge(buffer.is_full());
             return Poll::Ready(Ok(count));
