@@ -56,15 +56,11 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, address: Opt
     }
     let mut beginning = None;
     if first_bytes::matter(listener) {
-        let receiving = first_bytes::receive(listener, &mut stream, &mut buffer);
-        match Box::pin(receiving).await {
-            Ok(first) => beginning = Some(first),
-            Err(NoBeginning::Gone) => return,
-            Err(NoBeginning::BadHello) => {
-                let peer = describe(&open, &stream, address, proxied);
-                return refuse(&open, &peer, &buffer, Failure::ClientHello);
-            }
-        }
+        let looking = look(&open, &mut stream, &mut buffer, address, &mut proxied);
+        let Some(first) = Box::pin(looking).await else {
+            return;
+        };
+        beginning = Some(first);
     }
     if let Some(Beginning::Tls(hello)) = &mut beginning
         && let Some(route) = passed_through(listener, hello)
@@ -85,15 +81,11 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, address: Opt
         }
         let is_http2 = stream.tls().is_some_and(|tls| tls.is_http2);
         if detects && !is_http2 {
-            let receiving = first_bytes::receive(listener, &mut stream, &mut buffer);
-            match Box::pin(receiving).await {
-                Ok(first) => beginning = Some(first),
-                Err(NoBeginning::Gone) => return,
-                Err(NoBeginning::BadHello) => {
-                    let peer = describe(&open, &stream, address, proxied);
-                    return refuse(&open, &peer, &buffer, Failure::ClientHello);
-                }
-            }
+            let looking = look(&open, &mut stream, &mut buffer, address, &mut proxied);
+            let Some(first) = Box::pin(looking).await else {
+                return;
+            };
+            beginning = Some(first);
         } else {
             beginning = None;
         }
@@ -149,6 +141,27 @@ pub(crate) async fn serve(open: OpenConnection, mut stream: Stream, address: Opt
                 client.close_gently(listener.timeouts.body).await;
                 break;
             }
+        }
+    }
+}
+
+/// What the connection, or the inside of its TLS, begins with. `None`: it is of no use, which is
+/// written down if it is the client's fault.
+async fn look(
+    open: &OpenConnection,
+    stream: &mut Stream,
+    buffer: &mut Buffer,
+    address: Option<SocketAddr>,
+    proxied: &mut Option<Box<Header>>,
+) -> Option<Beginning> {
+    let listener = &open.worker.plan.snapshot.listeners[open.listener];
+    match first_bytes::receive(listener, stream, buffer).await {
+        Ok(beginning) => Some(beginning),
+        Err(NoBeginning::Gone) => None,
+        Err(NoBeginning::BadHello) => {
+            let peer = describe(open, stream, address, proxied.take());
+            refuse(open, &peer, buffer, Failure::ClientHello);
+            None
         }
     }
 }
