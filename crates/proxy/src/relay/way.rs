@@ -19,6 +19,8 @@ pub(crate) struct Way {
     /// Reads in a row that speak for the other manner of moving bytes.
     doubts: u8,
     is_bulk: bool,
+    /// This kernel, or what guards it, lets no bytes pass through pipes.
+    is_refused: bool,
     /// The source wakes the task once it has something to say.
     is_waiting: bool,
     /// Nothing more comes from the source.
@@ -200,11 +202,22 @@ impl Way {
         }
         // Neither memory nor a pipe before there is something to read.
         ready!(source.poll_readable(cx));
-        if source.can_splice() && sink_can_splice && self.pipe.is_none() {
+        let can_splice = source.can_splice() && sink_can_splice && !self.is_refused;
+        if can_splice && self.pipe.is_none() {
             self.pipe = Pipe::new().ok();
         }
-        let count = match &mut self.pipe {
-            Some(pipe) => ready!(source.poll_splice_in(cx, pipe))?,
+        let spliced = match &mut self.pipe {
+            Some(pipe) => Some(ready!(source.poll_splice_in(cx, pipe))),
+            None => None,
+        };
+        let count = match spliced {
+            Some(Err(error)) if is_refusal(&error) => {
+                // Nothing was moved, so nothing is lost.
+                self.is_refused = true;
+                self.pipe = None;
+                return self.poll_read(cx, source, buffer, sink_can_splice);
+            }
+            Some(spliced) => spliced?,
             None => {
                 buffer.enlarge();
                 ready!(source.poll_read(cx, buffer))?
@@ -222,6 +235,15 @@ impl Way {
             self.is_bulk = !self.is_bulk;
         }
     }
+}
+
+/// True if the error is about splice(2) and not about the connection: sandboxes do not know it, or
+/// forbid it.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+    )
 }
 
 #[cfg(test)]
